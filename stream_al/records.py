@@ -1,0 +1,326 @@
+"""The records that the machines exchange, and their JSON form.
+
+Every record is a frozen `msgspec.Struct`; its JSON form is one object with the fields named as
+here. Unknown fields are ignored when reading, missing required ones are refused by name. Times
+are epoch seconds. A class is a name: text, never empty.
+
+An event is identified by (topic, partition, offset); its `id` is the user's own and serves
+matching and people. A request is identified by ``topic:partition:offset`` of its event.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "Closed",
+    "Configured",
+    "Decision",
+    "Event",
+    "Label",
+    "LabelRequest",
+    "Labelled",
+    "ModelStamp",
+    "Observed",
+    "Prediction",
+    "TrainingRecord",
+    "class_name",
+    "decode_training",
+    "encode",
+    "request_id",
+]
+
+Value: TypeAlias = float | int | str | bool
+"""What a feature may hold: a finite number, or a category (text, boolean)."""
+
+Features: TypeAlias = dict[str, Value]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One event of the stream, as the engine sees it.
+
+    Parameters
+    ----------
+    offset
+        Position in its partition; grows, and need not be dense.
+    features
+        Name to value. Numbers are finite; text and booleans are categories.
+    id
+        The user's id; empty where there is none.
+    topic, partition
+        Where the event stands.
+    key
+        The message key, carried through unchanged.
+    time
+        Event time, epoch seconds; None where the stream has none.
+
+    Examples
+    --------
+    >>> Event(offset=7, features={"amount": 12.5, "country": "FR"}).offset
+    7
+    """
+
+    offset: int
+    features: Features
+    id: str = ""
+    topic: str = "events"
+    partition: int = 0
+    key: bytes | None = None
+    time: float | None = None
+
+
+class ModelStamp(msgspec.Struct, frozen=True):
+    """Names the model that a batch is decided with; see `Prediction`."""
+
+    fold_id: str
+    version: int
+    digest: str
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the gate decided about one event, with all that is needed to recompute it.
+
+    Attributes
+    ----------
+    prediction, probabilities
+        The predicted class and the calibrated probability of each known class; null and empty
+        before any class is known.
+    action
+        ``ask`` for the label, or predict automatically (``auto``).
+    reason
+        ``explore`` · ``policy`` · ``both`` for asked events; ``confident`` (the policy declined),
+        ``draw`` (a randomised policy drew no) and ``budget`` (its tokens were used up) otherwise.
+    score, threshold
+        Informativeness in [0, 1] and what the policy compared it with, before it adapted.
+    p_policy, propensity
+        Probability that the policy, and that anything at all, asks about this event given
+        history.
+    block, explored
+        Exploration block (-1 without exploration), and whether this event is the block's pick.
+    tokens
+        What is left in the policy's bucket after the decision, in label requests.
+    fold_id, model_version, digest
+        The model that predicted: configuration and code, offset of the last folded data record
+        + 1 (0: none), and the running digest of the folded bytes.
+    config_hash
+        Hash of the gate's configuration.
+    batch_time
+        The time that the decision was given, epoch seconds.
+    state_digest
+        Running checksum of the partition's events and decisions, this one included.
+    weighed
+        Asked events only: the features that moved the prediction most, with the share of log
+        odds that each contributed.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    time: float | None
+    prediction: str | None
+    probabilities: dict[str, float]
+    action: Literal["ask", "auto"]
+    reason: str
+    score: float
+    threshold: float
+    p_policy: float
+    propensity: float
+    block: int
+    explored: bool
+    tokens: float
+    fold_id: str
+    model_version: int
+    digest: str
+    config_hash: str
+    batch_time: float | None
+    state_digest: str
+    weighed: dict[str, float] | None = None
+
+
+class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A question to an annotator, self-contained: whoever answers needs nothing else.
+
+    Attributes
+    ----------
+    request_id
+        ``topic:partition:offset`` of the event.
+    request_no
+        Dense count of requests within the partition, from 0.
+    """
+
+    request_id: str
+    request_no: int
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    time: float | None
+    features: Features
+    prediction: str | None
+    probabilities: dict[str, float]
+    score: float
+    reason: str
+    explored: bool
+    propensity: float
+    fold_id: str
+    model_version: int
+    weighed: dict[str, float]
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An answer to a request.
+
+    Parameters
+    ----------
+    request_id
+        The request that is answered.
+    label
+        The class; None with ``kind="skip"``. Integers and booleans are taken as the class that
+        their JSON text names.
+    kind
+        ``label``, or ``skip`` where the annotator cannot tell.
+    annotator
+        Who answered.
+    time
+        When, epoch seconds.
+    weight
+        How much the answer counts in learning, above 0; 1 by default.
+    """
+
+    request_id: str
+    label: str | int | bool | None = None
+    kind: Literal["label", "skip"] = "label"
+    annotator: str = ""
+    time: float | None = None
+    weight: float = 1.0
+
+
+class Configured(msgspec.Struct, frozen=True, kw_only=True, tag="configured", tag_field="type"):
+    """First record of every training log: how it is to be folded.
+
+    Attributes
+    ----------
+    fold_id
+        Hash of learner configuration, fold-code version and river version.
+    config
+        The whole configuration in force, as `stream_al.config.Config` encodes to JSON.
+    fingerprint
+        Versions and CPU class within which the fold is bit-identical.
+    """
+
+    fold_id: str
+    config: dict[str, Any]
+    fingerprint: dict[str, str]
+
+
+class Observed(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="observed", tag_field="type"
+):
+    """One event of the thin sample of all traffic from which unsupervised steps learn."""
+
+    topic: str
+    partition: int
+    offset: int
+    time: float | None
+    features: Features
+
+
+class Labelled(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="labelled", tag_field="type"
+):
+    """A request and its answer, from which classifiers learn.
+
+    `prediction` and `probabilities` are as of the decision; `answered_at` is the label's time.
+    """
+
+    request_id: str
+    request_no: int
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    time: float | None
+    features: Features
+    label: str
+    annotator: str
+    answered_at: float | None
+    weight: float
+    prediction: str | None
+    probabilities: dict[str, float]
+    explored: bool
+    propensity: float
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed", tag_field="type"):
+    """A request that ended without a label."""
+
+    request_id: str
+    request_no: int
+    topic: str
+    partition: int
+    offset: int
+    reason: Literal["skipped"]
+    annotator: str
+    answered_at: float | None
+    explored: bool
+
+
+TrainingRecord: TypeAlias = Configured | Observed | Labelled | Closed
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """Everything that one event made the gate put out."""
+
+    prediction: Prediction
+    request: LabelRequest | None = None
+    observed: Observed | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether a label request goes out."""
+        return self.request is not None
+
+
+encode = msgspec.json.Encoder().encode
+"""Encode a record to its JSON bytes."""
+
+decode_training = msgspec.json.Decoder(TrainingRecord).decode
+"""Decode a training record; `msgspec.ValidationError` names the path of what does not fit."""
+
+
+def request_id(topic: str, partition: int, offset: int) -> str:
+    """Name the request for an event.
+
+    Examples
+    --------
+    >>> request_id("events", 0, 17)
+    'events:0:17'
+    """
+    return f"{topic}:{partition}:{offset}"
+
+
+def class_name(label: str | int | bool) -> str:
+    """Name the class that a label stands for: its text, or its JSON text.
+
+    Raises
+    ------
+    ValueError
+        If the label is empty, or of a type that names no class (a float, say).
+
+    Examples
+    --------
+    >>> class_name("fraud"), class_name(1), class_name(True)
+    ('fraud', '1', 'true')
+    """
+    if isinstance(label, str):
+        if label:
+            return label
+        raise ValueError("a class is named by text that is not empty")
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    if isinstance(label, int):
+        return str(label)
+    raise ValueError(f"a class is text, an integer or a boolean, not {type(label).__name__}")
