@@ -1,0 +1,32 @@
+"""Picking events uniformly, whatever their score."""
+
+from __future__ import annotations
+
+import math
+
+from stream_al import keyed
+
+__all__ = ["block_length", "pick"]
+
+
+def block_length(rate: float) -> int:
+    """Return L = ceil(1 / rate), the events in a block; 0 where nothing is explored.
+
+    Examples
+    --------
+    >>> block_length(0.01), block_length(0.3), block_length(0.0)
+    (100, 4, 0)
+    """
+    # 1 / 0.01 must be 100 and not 101 whatever the last bit of the product that made the rate.
+    return math.ceil(1.0 / rate - 1e-9) if rate > 0.0 else 0
+
+
+def pick(salt: int, partition: int, block: int, length: int) -> int:
+    """Return which event of the block is explored, in [0, length): uniform, and known by key alone.
+
+    Examples
+    --------
+    >>> 0 <= pick(7, 0, 3, 100) < 100
+    True
+    """
+    return keyed.below(length, "explore", salt, partition, block)

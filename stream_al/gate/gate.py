@@ -1,0 +1,252 @@
+"""The gate: score, policy, budget, exploration, and the decision that they make together."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from stream_al import keyed
+from stream_al.config import GateConfig, content_hash
+from stream_al.gate.exploration import block_length, pick
+from stream_al.gate.policies import Policy, make_policy
+from stream_al.gate.scores import Score, make_score
+from stream_al.records import (
+    Decision,
+    Event,
+    Features,
+    LabelRequest,
+    ModelStamp,
+    Observed,
+    Prediction,
+    request_id,
+)
+
+__all__ = ["Gate", "GateState"]
+
+Weigh: TypeAlias = Callable[[Features, str], dict[str, float]]
+
+_checksummed = msgspec.msgpack.Encoder().encode
+
+
+class GateState(msgspec.Struct):
+    """What one partition's gate remembers: a few numbers, written with every batch.
+
+    Attributes
+    ----------
+    next_offset
+        No event below this offset is decided again.
+    events, requests, observed
+        Counts so far.
+    level, tokens
+        The policy's level and what is left in its bucket.
+    block, block_end, picked
+        Exploration: number of the open block, event count at which it ends, event count of its
+        pick.
+    sample_end, sampled
+        The same two for the block of the observed sample.
+    checksum
+        Running checksum of events and decisions.
+    """
+
+    level: float
+    tokens: float
+    next_offset: int = 0
+    events: int = 0
+    requests: int = 0
+    observed: int = 0
+    block: int = -1
+    block_end: int = 0
+    picked: int = -1
+    sample_end: int = 0
+    sampled: int = -1
+    checksum: int = 0
+
+
+class Gate:
+    """Decides about events, one partition's state at a time.
+
+    At every t the events asked for are at most ``budget * t + burst``: the policy's bucket holds
+    at most ``burst`` less the one request that exploration may be ahead, fills at the budget's
+    rate less exploration's, and is never overdrawn.
+
+    Parameters
+    ----------
+    config
+        Validated configuration.
+    score, policy
+        In place of the configured ones: any function and object that hold the contracts which
+        `stream_al.gate.checks` tests.
+    """
+
+    def __init__(
+        self, config: GateConfig, score: Score | None = None, policy: Policy | None = None
+    ) -> None:
+        self.config = config
+        self.config_hash = content_hash(config)
+        self.block_length = block_length(config.budget * config.explore)
+        explored = 1.0 / self.block_length if self.block_length else 0.0
+        rate = config.budget - explored
+        # What exploration leaves over when it takes the whole budget is rounding, not a rate.
+        self.rate = rate if rate > 1e-9 else 0.0
+        self.capacity = config.burst - (1.0 if self.block_length else 0.0) if self.rate else 0.0
+        self.score = score or make_score(config)
+        self.policy = policy or make_policy(config, self.rate or config.budget)
+        self._explored = explored
+
+    def fresh_state(self) -> GateState:
+        """Return the state before a partition's first event."""
+        return GateState(level=self.policy.initial(), tokens=self.capacity)
+
+    def decide(
+        self,
+        state: GateState,
+        event: Event,
+        probabilities: dict[str, float],
+        stamp: ModelStamp,
+        weigh: Weigh,
+        now: float | None,
+    ) -> Decision:
+        """Decide about one event and move the partition's state.
+
+        Parameters
+        ----------
+        state
+            The partition's; changed in place.
+        event
+            With an offset of at least ``state.next_offset``.
+        probabilities
+            Calibrated, over the known classes.
+        stamp
+            Names the model that they come from.
+        weigh
+            Tells which features moved the prediction of a class; called for asked events only.
+        now
+            The decision's time, epoch seconds.
+        """
+        config = self.config
+        offset, partition = event.offset, event.partition
+        t = state.events
+        if t == state.block_end and self.block_length:
+            state.block += 1
+            state.block_end = t + self.block_length
+            state.picked = t + pick(config.salt, partition, state.block, self.block_length)
+        explored = t == state.picked
+        if t == state.sample_end:
+            self._open_sample_block(state, partition)
+
+        score = 1.0
+        if len(probabilities) > 1:
+            score = self.score(probabilities)
+            # Also true of NaN: what cannot be scored is what nothing is known about.
+            if not 0.0 <= score <= 1.0:
+                score = 0.0 if score < 0.0 else 1.0
+
+        level, policy = state.level, self.policy
+        threshold = policy.threshold(level)
+        tokens = state.tokens + self.rate
+        if tokens > self.capacity:
+            tokens = self.capacity
+        p_policy = policy.p_ask(level, score)
+        if tokens < 1.0:
+            reason = "budget" if p_policy > 0.0 else "confident"
+            p_policy = 0.0
+            chosen = False
+        else:
+            if p_policy >= 1.0:
+                chosen = True
+            elif p_policy <= 0.0:
+                chosen, reason = False, "confident"
+            else:
+                chosen = keyed.uniform("policy", config.salt, partition, offset) < p_policy
+                reason = "draw"
+            state.level = policy.moved(level, score, chosen)
+            if chosen:
+                tokens -= 1.0
+                reason = "policy"
+        state.tokens = tokens
+        if explored:
+            reason = "both" if chosen else "explore"
+        asked = chosen or explored
+
+        state.events = t + 1
+        state.next_offset = offset + 1
+        state.checksum = checksum = zlib.crc32(
+            _checksummed((offset, event.id, event.time, event.features, asked)), state.checksum
+        )
+        prediction = max(probabilities, key=probabilities.__getitem__) if probabilities else None
+        propensity = 1.0 - (1.0 - self._explored) * (1.0 - p_policy)
+        weighed = (weigh(event.features, prediction) if prediction else {}) if asked else None
+        # By position: by name would cost a fifth of the whole decision.
+        predicted = Prediction(
+            event.topic,
+            partition,
+            offset,
+            event.id,
+            event.time,
+            prediction,
+            probabilities,
+            "ask" if asked else "auto",
+            reason,
+            score,
+            threshold,
+            p_policy,
+            propensity,
+            state.block,
+            explored,
+            tokens,
+            stamp.fold_id,
+            stamp.version,
+            stamp.digest,
+            self.config_hash,
+            now,
+            f"{checksum:08x}",
+            weighed,
+        )
+        observed = self._sample(state, event) if t == state.sampled else None
+        if weighed is None:
+            return Decision(predicted, None, observed)
+        request = LabelRequest(
+            request_id=request_id(event.topic, partition, offset),
+            request_no=state.requests,
+            topic=event.topic,
+            partition=partition,
+            offset=offset,
+            id=event.id,
+            time=event.time,
+            features=event.features,
+            prediction=prediction,
+            probabilities=probabilities,
+            score=score,
+            reason=reason,
+            explored=explored,
+            propensity=propensity,
+            fold_id=stamp.fold_id,
+            model_version=stamp.version,
+            weighed=weighed,
+        )
+        state.requests += 1
+        return Decision(predicted, request, observed)
+
+    def _open_sample_block(self, state: GateState, partition: int) -> None:
+        """Pick the next event for the sample of all traffic.
+
+        Blocks grow with the sample, from one event to `observe_every`, so that means and
+        deviations settle soon whatever the traffic.
+        """
+        length = min(self.config.observe_every, 1 + state.observed // 8)
+        block = (self.config.salt, partition, state.observed)
+        state.sampled = state.events + keyed.below(length, "observe", *block)
+        state.sample_end = state.events + length
+
+    def _sample(self, state: GateState, event: Event) -> Observed:
+        state.observed += 1
+        return Observed(
+            topic=event.topic,
+            partition=event.partition,
+            offset=event.offset,
+            time=event.time,
+            features=event.features,
+        )
