@@ -1,0 +1,127 @@
+"""Probabilities that mean what they say, learnt from the labels as they come."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Calibrator", "log_odds", "sigmoid"]
+
+_LARGEST = 36.0
+"""Log odds beyond which a double cannot tell a probability from 0 or 1."""
+
+_LINEAR = 4.0
+"""Log odds up to which the map is about linear; beyond, it grows by their logarithm."""
+
+_PRIOR = 16.0
+"""Information, in labels, that the uncalibrated model is trusted with."""
+
+_KEEP = 0.998
+"""Share of the information that is kept from label to label."""
+
+
+class Calibrator:
+    """Platt scaling for two classes, temperature scaling for more, fitted online.
+
+    For two classes p becomes sigmoid(a s(log odds of p) + b) (Platt 1999), s(z) = 4 asinh(z / 4):
+    a linear model's outliers have log odds in the hundreds, and one of them, wrong, would flatten
+    the slope for all. For more classes p becomes softmax(a log p) (Guo et al. 2017; a is the
+    inverse temperature). Each label moves the parameters by one step of the extended Kalman
+    filter for logistic observations, which is Newton's method with the information that the
+    labels brought so far (Fahrmeir 1992); old information fades.
+
+    Attributes
+    ----------
+    slope, intercept
+        a and b.
+
+    Examples
+    --------
+    >>> calibrator = Calibrator()
+    >>> for _ in range(200):
+    ...     calibrator.learn_one([0.05, 0.95], 1)
+    ...     calibrator.learn_one([0.05, 0.95], 0)
+    >>> calibrator.apply([0.05, 0.95])[1] < 0.6
+    True
+    """
+
+    def __init__(self) -> None:
+        self.slope = 1.0
+        self.intercept = 0.0
+        self._ss = _PRIOR
+        self._si = 0.0
+        self._ii = _PRIOR
+
+    def pair(self, z: float) -> float:
+        """Calibrate the second of two classes' log odds to its probability."""
+        return sigmoid(self.slope * (_LINEAR * math.asinh(z / _LINEAR)) + self.intercept)
+
+    def apply(self, p: list[float]) -> list[float]:
+        """Calibrate the probabilities of two or more classes, adding up to 1."""
+        if len(p) == 2:
+            q = self.pair(log_odds(p[1]))
+            return [1.0 - q, q]
+        return _softmax([self.slope * math.log(max(q, 1e-15)) for q in p])
+
+    def learn_one(self, p: list[float], k: int) -> None:
+        """Learn that what was predicted `p`, uncalibrated, is of class `k`."""
+        if len(p) == 2:
+            self._learn_pair(_LINEAR * math.asinh(log_odds(p[1]) / _LINEAR), k)
+        else:
+            self._learn_temperature([math.log(max(q, 1e-15)) for q in p], k)
+        self.slope = min(max(self.slope, 0.0), 10.0)
+
+    def _learn_pair(self, z: float, k: int) -> None:
+        q = sigmoid(self.slope * z + self.intercept)
+        information = max(q * (1.0 - q), 1e-6)
+        # What fades is made up for by the prior: there is never less belief than at the start.
+        fresh = _PRIOR * (1.0 - _KEEP)
+        self._ss = ss = _KEEP * self._ss + information * z * z + fresh
+        self._si = si = _KEEP * self._si + information * z
+        self._ii = ii = _KEEP * self._ii + information + fresh
+        step = (q - k) / (ss * ii - si * si)
+        self.slope -= (ii * z - si) * step
+        self.intercept -= (ss - si * z) * step
+
+    def _learn_temperature(self, z: list[float], k: int) -> None:
+        q = _softmax([self.slope * value for value in z])
+        mean = sum([w * value for w, value in zip(q, z, strict=True)])
+        spread = sum([w * (value - mean) ** 2 for w, value in zip(q, z, strict=True)])
+        self._ss = _KEEP * self._ss + spread + _PRIOR * (1.0 - _KEEP)
+        self.slope -= (mean - z[k]) / self._ss
+
+
+def log_odds(p: float) -> float:
+    """Return log(p / (1 - p)), within what a double can tell apart.
+
+    Examples
+    --------
+    >>> log_odds(0.5), log_odds(1.0)
+    (0.0, 36.0)
+    """
+    if p <= 0.0:
+        return -_LARGEST
+    if p >= 1.0:
+        return _LARGEST
+    return math.log(p / (1.0 - p))
+
+
+def sigmoid(z: float) -> float:
+    """Return 1 / (1 + exp(-z)), strictly between 0 and 1; NaN of NaN.
+
+    Examples
+    --------
+    >>> sigmoid(0.0)
+    0.5
+    """
+    if z < -_LARGEST:
+        z = -_LARGEST
+    elif z > _LARGEST:
+        z = _LARGEST
+    return 1.0 / (1.0 + math.exp(-z))
+
+
+def _softmax(z: list[float]) -> list[float]:
+    top = max(z)
+    e = [math.exp(value - top) for value in z]
+    total = sum(e)
+    return [value / total for value in e]

@@ -1,0 +1,201 @@
+"""The learner: copies of one model with different memories, weighed by how well they do."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from stream_al.config import LearnerConfig
+from stream_al.errors import ConfigError
+from stream_al.learner.calibration import Calibrator, log_odds
+from stream_al.learner.encoder import StandardEncoder
+from stream_al.learner.linear import LinearMember, LinearPlan
+from stream_al.learner.memories import Balanced, Memory, Nothing, Past, Recent
+from stream_al.learner.models import Encoded, Model, find_factory, make_encoder
+from stream_al.records import Features
+
+__all__ = ["Committee"]
+
+_ONCE = (0.01,)
+_REHEARSED = (0.003, 0.01)
+"""Learning rates of the members that learn each label once, and of those that rehearse."""
+
+_RECENT = 0.97
+"""Share of the past log loss that a member's weight keeps from label to label."""
+
+
+class Member:
+    """One copy of the model, its calibration, and the log loss that its weight comes from."""
+
+    def __init__(self, model: Model, *, calibrate: bool) -> None:
+        self.model = model
+        self.calibrator = Calibrator() if calibrate else None
+        self.loss = 0.0
+
+    def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
+        """Return the calibrated probabilities."""
+        p = self.model.predict_one(x, n_classes)
+        return self.calibrator.apply(p) if self.calibrator else p
+
+    def judge(self, x: Encoded, k: int, n_classes: int) -> None:
+        """Meet a label before learning it: move the weight, then the calibration."""
+        p = self.model.predict_one(x, n_classes)
+        q = self.calibrator.apply(p) if self.calibrator else p
+        self.loss = _RECENT * self.loss - math.log(max(q[k], 1e-4))
+        if self.calibrator:
+            self.calibrator.learn_one(p, k)
+
+
+class Committee:
+    """Everything that is learnt, but for how it is logged.
+
+    Parameters
+    ----------
+    config
+        Validated configuration. With ``committee = false`` there is one member, which learns
+        each label once.
+    """
+
+    def __init__(self, config: LearnerConfig) -> None:
+        self._config = config
+        self.classes: list[str] = list(config.classes)
+        self._encoder = make_encoder(config.model)
+        factory = find_factory(config.model)
+        memories: list[tuple[Memory, tuple[float, ...]]] = [(Nothing(), _ONCE)]
+        if config.committee:
+            memories.append((Recent(config.memory), _REHEARSED))
+            memories.append((Balanced(config.memory, config.balance), _REHEARSED))
+        self._memories: list[tuple[Memory, list[Member]]] = []
+        self._members: list[Member] = []
+        for memory, rates in memories:
+            members = []
+            # A model without a learning rate would be the same at each.
+            for rate in rates if config.model == "logistic" else rates[-1:]:
+                seed = config.seed + len(self._members)
+                model = Model.over(functools.partial(factory, rate, seed))
+                model.grow(len(self.classes))
+                member = Member(model, calibrate=config.calibrate)
+                members.append(member)
+                self._members.append(member)
+            self._memories.append((memory, members))
+        self.weights = [1.0 / len(self._members)] * len(self._members)
+        self.labels = 0
+        self._plan: LinearPlan | None = None
+        self._moved = True
+
+    def observe_one(self, x: Features) -> None:
+        """Learn from an event without its label."""
+        self._encoder.learn_one(x)
+        self._moved = True
+
+    def learn_one(self, x: Features, label: str, weight: float, offset: int) -> None:
+        """Learn from a label.
+
+        Raises
+        ------
+        ConfigError
+            If classes are declared and the label is none of them.
+        """
+        if label not in self.classes:
+            if self._config.classes:
+                raise ConfigError(f"class {label!r} is not declared", "learner.classes")
+            self.classes.append(label)
+            for member in self._members:
+                member.model.grow(len(self.classes))
+        k = self.classes.index(label)
+        n = len(self.classes)
+        self._encoder.learn_labelled(x, k)
+        z = self._encoder.transform_one(x)
+        if n > 1:
+            for member in self._members:
+                member.judge(z, k, n)
+            if len(self._members) > 1:
+                self._weigh()
+        past = Past(x, k, weight)
+        for i, (memory, members) in enumerate(self._memories):
+            drawn = memory.draw(self._config.draws, "rehearse", self._config.seed, i, offset)
+            lessons = [(self._encoder.transform_one(d.x), d.k, d.weight) for d in drawn]
+            lessons.append((z, k, weight))
+            for member in members:
+                for lesson in lessons:
+                    member.model.learn_one(*lesson)
+            memory.add(past)
+        self.labels += 1
+        self._moved = True
+
+    def predict_one(self, x: Features) -> dict[str, float]:
+        """Return the probability of each known class, in order of becoming known.
+
+        Uniform before the first label and wherever a model diverged; empty before any class is
+        known.
+        """
+        n = len(self.classes)
+        if not self.labels or n < 2:
+            return dict.fromkeys(self.classes, 1.0 / n) if n else {}
+        if self._moved:
+            self._plan = self._linear_plan()
+            self._moved = False
+        if self._plan is not None:
+            q = self._plan.predict_one(x)
+            if q is not None and q == q:
+                return {self.classes[0]: 1.0 - q, self.classes[1]: q}
+        return dict(zip(self.classes, self._mix(self._encoder.transform_one(x), n), strict=True))
+
+    def weigh_one(self, x: Features, towards: str, most: int = 5) -> dict[str, float]:
+        """Return what the features that count most contribute to the prediction of a class.
+
+        A contribution is a part of that class's log odds: for linear models slope times distance
+        from the feature's mean; for others the change when the encoded feature is set to 0, that
+        is to its mean, or to "not of this category" (occlusion; Zeiler and Fergus 2014). Empty
+        before two classes are known.
+        """
+        n = len(self.classes)
+        if not self.labels or n < 2:
+            return {}
+        k = self.classes.index(towards)
+        parts = None if self._plan is None else self._plan.weigh_one(x)
+        if parts is None:
+            parts = self._occlude(self._encoder.transform_one(x), k, n)
+        elif k == 0:
+            parts = {name: -part for name, part in parts.items()}
+        sizes = {name: abs(part) for name, part in parts.items()}
+        strongest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:most]
+        return {name: parts[name] for name in strongest if parts[name]}
+
+    def _occlude(self, z: Encoded, k: int, n: int) -> dict[str, float]:
+        whole = log_odds(self._mix(z, n)[k])
+        found = {}
+        for name, value in z.items():
+            z[name] = 0.0
+            found[name] = whole - log_odds(self._mix(z, n)[k])
+            z[name] = value
+        return found
+
+    def _mix(self, z: Encoded, n: int) -> list[float]:
+        members = self._members
+        if len(members) == 1:
+            p = members[0].predict_one(z, n)
+        else:
+            p = [0.0] * n
+            for member, weight in zip(members, self.weights, strict=True):
+                for k, q in enumerate(member.predict_one(z, n)):
+                    p[k] += weight * q
+        # Not a number is not equal to itself; it spreads to every class, so one tells.
+        return p if p[0] == p[0] else [1.0 / n] * n
+
+    def _weigh(self) -> None:
+        best = min(member.loss for member in self._members)
+        raw = [math.exp(best - member.loss) for member in self._members]
+        total = sum(raw)
+        self.weights = [r / total for r in raw]
+
+    def _linear_plan(self) -> LinearPlan | None:
+        if not isinstance(self._encoder, StandardEncoder):
+            return None
+        found = []
+        for member, share in zip(self._members, self.weights, strict=True):
+            linear = member.model.linear()
+            if linear is None:
+                return None
+            found.append(LinearMember(*linear, member.calibrator, share))
+        return LinearPlan(self._encoder.moments, found)

@@ -1,0 +1,146 @@
+"""The fold: a learner, moved by the records of one totally ordered training log."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+
+import numpy as np
+import river
+
+from stream_al.config import LearnerConfig, content_hash
+from stream_al.errors import ConfigError, InputError
+from stream_al.learner.committee import Committee
+from stream_al.records import (
+    Closed,
+    Configured,
+    Labelled,
+    ModelStamp,
+    Observed,
+    TrainingRecord,
+)
+
+__all__ = ["FOLD_CODE", "Fold", "RunningDigest", "fingerprint", "fold_id"]
+
+FOLD_CODE = 1
+"""Version of everything that turns records into a model; a change of any of it changes this."""
+
+
+def fold_id(config: LearnerConfig) -> str:
+    """Name a way of folding: hash of learner configuration, fold-code version, river version.
+
+    Examples
+    --------
+    >>> fold_id(LearnerConfig()) != fold_id(LearnerConfig(draws=5))
+    True
+    """
+    text = f"{content_hash(config)} {FOLD_CODE} {river.__version__}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def fingerprint() -> dict[str, str]:
+    """Name what bit-identity of numbers depends on."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "river": river.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+    }
+
+
+class RunningDigest:
+    """Digest of a log's data records, one after another.
+
+    Examples
+    --------
+    >>> one, other = RunningDigest("f"), RunningDigest("f")
+    >>> one.add(1, b"a"), other.add(2, b"a")
+    (None, None)
+    >>> one.text == other.text
+    False
+    """
+
+    def __init__(self, name: str) -> None:
+        self._state = hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+    def add(self, offset: int, raw: bytes) -> None:
+        """Take in one record's bytes as they stand in the log."""
+        self._state = hashlib.blake2b(
+            self._state + offset.to_bytes(8, "big") + raw, digest_size=8
+        ).digest()
+
+    @property
+    def text(self) -> str:
+        """The digest, 16 hexadecimal digits."""
+        return self._state.hex()
+
+
+class Fold:
+    """The model as of one point of the training log.
+
+    Two folds that have taken in the same records hold the same model.
+
+    Attributes
+    ----------
+    learner
+        Predicts, and learns nothing from it.
+    next_offset
+        Offset after the last record taken in.
+    stamp
+        Names the model: `ModelStamp.version` is the offset of the last *data* record + 1.
+    """
+
+    def __init__(self, config: LearnerConfig) -> None:
+        self.config = config
+        self.learner = Committee(config)
+        self._digest = RunningDigest(fold_id(config))
+        self.next_offset = 0
+        self.stamp = ModelStamp(fold_id(config), 0, self._digest.text)
+
+    def take(self, offset: int, raw: bytes, record: TrainingRecord) -> None:
+        """Take in one record.
+
+        Parameters
+        ----------
+        offset
+            Its place in the log, above that of every record taken in before.
+        raw
+            Its bytes as they stand in the log.
+        record
+            The same, decoded.
+
+        Raises
+        ------
+        InputError
+            If the offset does not grow, or data come before the first ``configured`` record.
+        ConfigError
+            If the log is to be folded in another way than this configuration's.
+        """
+        if offset < self.next_offset:
+            raise InputError(
+                f"training log goes back: offset {offset} after {self.next_offset - 1}"
+            )
+        if isinstance(record, Configured):
+            if record.fold_id != self.stamp.fold_id:
+                raise ConfigError(
+                    f"the training log is folded as {record.fold_id}, this configuration as "
+                    f"{self.stamp.fold_id}: use the learner configuration and river version that "
+                    "the log was made with, or start a new log"
+                )
+            self.next_offset = offset + 1
+            return
+        if not self.next_offset:
+            raise InputError(
+                f"training log starts with a {type(record).__name__.lower()!r} record, "
+                "expected 'configured'"
+            )
+        if isinstance(record, Observed):
+            self.learner.observe_one(record.features)
+        elif isinstance(record, Labelled):
+            self.learner.learn_one(record.features, record.label, record.weight, offset)
+        elif not isinstance(record, Closed):
+            raise TypeError(f"no training record: {type(record).__name__}")
+        self._digest.add(offset, raw)
+        self.next_offset = offset + 1
+        self.stamp = ModelStamp(self.stamp.fold_id, offset + 1, self._digest.text)

@@ -1,0 +1,238 @@
+"""River classifiers behind one interface, in terms of class numbers."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from river import base, compose, forest, linear_model, naive_bayes, optim, tree
+
+from stream_al.errors import ConfigError
+from stream_al.learner.encoder import Encoder, PipelineEncoder, StandardEncoder
+
+__all__ = ["PRESETS", "Classifier", "Factory", "Model", "find_factory", "make_encoder"]
+
+Encoded: TypeAlias = dict[str, float]
+Classifier: TypeAlias = Any
+"""A river classifier; river ships no type information that a checker could use."""
+
+Factory: TypeAlias = Callable[[float, int], Classifier]
+"""Makes a fresh river classifier from a learning rate and a seed."""
+
+
+def _logistic(rate: float, seed: int) -> Classifier:  # noqa: ARG001
+    return linear_model.LogisticRegression(optimizer=optim.SGD(rate), intercept_lr=rate)
+
+
+def _naive_bayes(rate: float, seed: int) -> Classifier:  # noqa: ARG001
+    return naive_bayes.GaussianNB()
+
+
+def _hoeffding_tree(rate: float, seed: int) -> Classifier:  # noqa: ARG001
+    return tree.HoeffdingTreeClassifier()
+
+
+def _adaptive_forest(rate: float, seed: int) -> Classifier:  # noqa: ARG001
+    return forest.ARFClassifier(seed=seed)
+
+
+def _mondrian_forest(rate: float, seed: int) -> Classifier:  # noqa: ARG001
+    return forest.AMFClassifier(seed=seed)
+
+
+PRESETS: dict[str, Factory] = {
+    "logistic": _logistic,
+    "naive-bayes": _naive_bayes,
+    "hoeffding-tree": _hoeffding_tree,
+    "adaptive-forest": _adaptive_forest,
+    "mondrian-forest": _mondrian_forest,
+}
+"""The models that can be named; ``logistic`` alone has a learning rate."""
+
+
+def find_factory(model: str) -> Factory:
+    """Find the preset or the user's own factory ``package.module:factory``.
+
+    A user's factory takes no arguments and returns a river classifier or a pipeline that ends in
+    one. It is called once here, so that a wrong one is refused before anything starts.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset, module or factory, or it returns no classifier.
+
+    Examples
+    --------
+    >>> type(find_factory("river.tree:HoeffdingTreeClassifier")(0.01, 0)).__name__
+    'HoeffdingTreeClassifier'
+    """
+    where = "learner.model"
+    if model in PRESETS:
+        return PRESETS[model]
+    module_name, colon, name = model.partition(":")
+    if not colon:
+        known = ", ".join(PRESETS)
+        raise ConfigError(
+            f"unknown model {model!r}; expected one of {known}, or package.module:factory", where
+        )
+    try:
+        factory = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"cannot load {model!r}: {error}", where) from error
+    try:
+        made = factory()
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is theirs to mend
+        raise ConfigError(
+            f"{model!r} failed without arguments: {type(error).__name__}: {error}", where
+        ) from error
+    if not isinstance(_last_step(made), base.Classifier):
+        raise ConfigError(
+            f"{model!r} returned {type(made).__name__}, expected a river classifier "
+            "or a pipeline that ends in one",
+            where,
+        )
+    return _UserFactory(model)
+
+
+class _UserFactory:
+    """A user's factory, named and not held, so that a snapshot can be taken of what it made."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def __call__(self, rate: float, seed: int) -> Classifier:  # noqa: ARG002
+        module_name, _, name = self._model.partition(":")
+        return _last_step(getattr(importlib.import_module(module_name), name)())
+
+
+def _last_step(made: Classifier) -> Classifier:
+    return list(made.steps.values())[-1] if isinstance(made, compose.Pipeline) else made
+
+
+def make_encoder(model: str) -> Encoder:
+    """Make the encoder for a model: a pipeline's own steps, else the standard one."""
+    if model in PRESETS:
+        return StandardEncoder(dense=model != "logistic")
+    module_name, _, name = model.partition(":")
+    made = getattr(importlib.import_module(module_name), name)()
+    if isinstance(made, compose.Pipeline):
+        return PipelineEncoder(made)
+    return StandardEncoder(dense=True)
+
+
+class Model(abc.ABC):
+    """A classifier over class numbers 0, 1, … that may grow in number."""
+
+    @staticmethod
+    def over(make: Callable[[], Classifier]) -> Model:
+        """Wrap what `make` makes, by whether it takes more than two classes itself."""
+        made = make()
+        return _Native(made) if made._multiclass else _OneVersusRest(make)
+
+    @abc.abstractmethod
+    def grow(self, n_classes: int) -> None:
+        """Make room for so many classes."""
+
+    @abc.abstractmethod
+    def learn_one(self, x: Encoded, k: int, weight: float) -> None:
+        """Learn that `x` is of class `k`; the weight reaches the classifier where it takes one."""
+
+    @abc.abstractmethod
+    def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
+        """Return the probabilities of classes 0 to n_classes - 1 (at least 2), adding up to 1."""
+
+
+def _takes_weight(classifier: Classifier) -> bool:
+    return "w" in inspect.signature(classifier.learn_one).parameters
+
+
+    def linear(self) -> tuple[dict[str, float], float] | None:
+        """Return weights and intercept where the second class's log odds are linear, else None."""
+        return None
+
+
+class _Native(Model):
+    """A classifier that takes any number of classes."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._weighted = _takes_weight(classifier)
+
+    def grow(self, n_classes: int) -> None:
+        """Nothing to do: the classifier grows as it learns."""
+
+    def learn_one(self, x: Encoded, k: int, weight: float) -> None:
+        if self._weighted:
+            self._classifier.learn_one(x, k, w=weight)
+        else:
+            self._classifier.learn_one(x, k)
+
+    def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
+        known = self._classifier.predict_proba_one(x)
+        p = [known.get(k, 0.0) for k in range(n_classes)]
+        return _normalised(p)
+
+
+class _OneVersusRest(Model):
+    """A binary classifier for two classes; one for each class when there are more.
+
+    The classifier of two classes serves on as that of the second, and its mirror image as that
+    of the first, so that a third class that turns up late costs nothing that was learnt.
+    """
+
+    def __init__(self, make: Callable[[], Classifier]) -> None:
+        self._make = make
+        self._pair = make()
+        self._weighted = _takes_weight(self._pair)
+        self._each: list[tuple[Classifier, bool]] = []
+
+    def grow(self, n_classes: int) -> None:
+        if n_classes <= 2:
+            return
+        if not self._each:
+            self._each = [(copy.deepcopy(self._pair), True), (self._pair, False)]
+        while len(self._each) < n_classes:
+            self._each.append((self._make(), False))
+
+    def learn_one(self, x: Encoded, k: int, weight: float) -> None:
+        if not self._each:
+            self._learn(self._pair, x, k == 1, weight)
+            return
+        for j, (classifier, mirrored) in enumerate(self._each):
+            self._learn(classifier, x, (j == k) != mirrored, weight)
+
+    def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
+        if not self._each:
+            p = self._pair.predict_proba_one(x).get(True, 0.5)
+            return [1.0 - p, p]
+        return _normalised(
+            [
+                classifier.predict_proba_one(x).get(not mirrored, 0.0)
+                for classifier, mirrored in self._each
+            ]
+        )
+
+    def linear(self) -> tuple[dict[str, float], float] | None:
+        pair = self._pair
+        if self._each or type(pair) is not linear_model.LogisticRegression:
+            return None
+        if type(pair.loss) is not optim.losses.Log:
+            return None
+        return pair.weights, pair.intercept
+
+    def _learn(self, classifier: Classifier, x: Encoded, y: bool, weight: float) -> None:
+        if self._weighted:
+            classifier.learn_one(x, y, w=weight)
+        else:
+            classifier.learn_one(x, y)
+
+
+def _normalised(p: list[float]) -> list[float]:
+    total = sum(p)
+    if total > 0.0:
+        return [q / total for q in p]
+    return [1.0 / len(p)] * len(p)
