@@ -1,0 +1,209 @@
+"""The engine: decides about events, learns from labels, and logs what it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from stream_al.config import Config, validate
+from stream_al.errors import InputError
+from stream_al.gate.gate import Gate, GateState
+from stream_al.gate.policies import Policy
+from stream_al.gate.scores import Score
+from stream_al.labels.ledger import Ledger, Outcome
+from stream_al.learner.fold import Fold, fingerprint
+from stream_al.records import (
+    Configured,
+    Decision,
+    Event,
+    Label,
+    ModelStamp,
+    TrainingRecord,
+    encode,
+)
+
+__all__ = ["Core", "Engine"]
+
+
+class Core:
+    """The pure machine: one fold and, for each input partition, one gate's state.
+
+    It reads no log and writes none: what it decides is returned, what it folds is handed to it.
+
+    Parameters
+    ----------
+    config
+        The configuration; the defaults where None.
+    score, policy
+        In place of the configured ones; see `stream_al.gate.gate.Gate`.
+
+    Attributes
+    ----------
+    states
+        Gate states by (topic, partition).
+    """
+
+    def __init__(
+        self, config: Config | None = None, score: Score | None = None, policy: Policy | None = None
+    ) -> None:
+        self.config = validate(config or Config())
+        self.fold = Fold(self.config.learner)
+        self.gate = Gate(self.config.gate, score, policy)
+        self.states: dict[tuple[str, int], GateState] = {}
+
+    @property
+    def model(self) -> ModelStamp:
+        """The model that the next event is decided with."""
+        return self.fold.stamp
+
+    def decide_one(self, event: Event, now: float | None = None) -> Decision:
+        """Decide about one event.
+
+        Parameters
+        ----------
+        event
+            At an offset above all that were decided in its partition.
+        now
+            The decision's time, epoch seconds; the event's own where None.
+
+        Raises
+        ------
+        InputError
+            If the partition's offsets do not grow.
+        """
+        return self._decide(event, now)
+
+    def _decide(self, event: Event, now: float | None) -> Decision:
+        place = (event.topic, event.partition)
+        state = self.states.get(place)
+        if state is None:
+            state = self.states[place] = self.gate.fresh_state()
+        if event.offset < state.next_offset:
+            raise InputError(
+                f"offset {event.offset} comes after {state.next_offset - 1} in partition "
+                f"{event.partition} of {event.topic!r}; expected offsets that grow"
+            )
+        fold = self.fold
+        return self.gate.decide(
+            state,
+            event,
+            fold.learner.predict_one(event.features),
+            fold.stamp,
+            fold.learner.weigh_one,
+            event.time if now is None else now,
+        )
+
+    def decide_many(
+        self,
+        events: Iterable[Event],
+        now: float | None = None,
+        until: Callable[[Decision], bool] | None = None,
+    ) -> list[Decision]:
+        """Decide about a batch with one and the same model, as one by one.
+
+        Parameters
+        ----------
+        events
+            In order of their offsets.
+        now
+            As for `decide_one`.
+        until
+            Ends the batch after the first decision for which it is true, so that something can be
+            folded before the next; the rest of the events are left alone.
+        """
+        decisions = []
+        for event in events:
+            decision = self._decide(event, now)
+            decisions.append(decision)
+            if until is not None and until(decision):
+                break
+        return decisions
+
+
+class Engine(Core):
+    """The whole loop in one process: core, ledger, and a training log of its own.
+
+    Its training records are folded as soon as they are written, between batches.
+
+    Parameters
+    ----------
+    config, score, policy
+        As for `Core`.
+    write
+        Receives every training record's offset and bytes; without it the log is not kept.
+
+    Examples
+    --------
+    >>> from stream_al import Engine, Event, Label
+    >>> engine = Engine()
+    >>> decision = engine.decide_one(Event(offset=0, features={"amount": 12.5, "country": "FR"}))
+    >>> decision.asked, decision.prediction.reason
+    (True, 'policy')
+    >>> engine.learn_one(Label(request_id=decision.request.request_id, label="fraud")).kind
+    'labelled'
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        score: Score | None = None,
+        policy: Policy | None = None,
+        write: Callable[[int, bytes], object] | None = None,
+    ) -> None:
+        super().__init__(config, score, policy)
+        self.ledger = Ledger(self.config.learner.classes)
+        self._write = write
+        self._append(
+            Configured(
+                fold_id=self.model.fold_id,
+                config=msgspec.to_builtins(self.config),
+                fingerprint=fingerprint(),
+            )
+        )
+
+    def decide_one(self, event: Event, now: float | None = None) -> Decision:
+        """Decide about one event; see `Core.decide_one`.
+
+        What is asked is open in `ledger` from then on, unless its id is open already.
+        """
+        decision = self._decide(event, now)
+        if decision.request is not None or decision.observed is not None:
+            self._settle(decision)
+        return decision
+
+    def decide_many(
+        self,
+        events: Iterable[Event],
+        now: float | None = None,
+        until: Callable[[Decision], bool] | None = None,
+    ) -> list[Decision]:
+        """Decide about a batch; see `Core.decide_many`. What it publishes is folded after it."""
+        decisions = super().decide_many(events, now, until)
+        for decision in decisions:
+            if decision.request is not None or decision.observed is not None:
+                self._settle(decision)
+        return decisions
+
+    def learn_one(self, label: Label) -> Outcome:
+        """Take an answer: match it to its open request, log it, learn from it.
+
+        Answers that cannot be used (twice, unknown, undeclared class) are counted in
+        ``ledger.counts`` and returned with the reason; they change nothing.
+        """
+        outcome = self.ledger.answer(label)
+        if outcome.record is not None:
+            self._append(outcome.record)
+        return outcome
+
+    def _settle(self, decision: Decision) -> None:
+        if decision.request is not None:
+            self.ledger.open(decision.request)
+        if decision.observed is not None:
+            self._append(decision.observed)
+
+    def _append(self, record: TrainingRecord) -> None:
+        offset, raw = self.fold.next_offset, encode(record)
+        if self._write is not None:
+            self._write(offset, raw)
+        self.fold.take(offset, raw, record)

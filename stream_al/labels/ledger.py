@@ -1,0 +1,153 @@
+"""The ledger: which requests are open, and what becomes of each answer."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+
+from stream_al.records import Closed, Label, Labelled, LabelRequest, class_name
+
+__all__ = ["Ledger", "Outcome", "OutcomeKind", "labelled"]
+
+OutcomeKind: TypeAlias = Literal["labelled", "skipped", "repeated", "unknown", "refused"]
+OUTCOMES: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
+
+_REMEMBERED = 10_000
+"""Ended requests whose late doubles are told apart from answers to what was never asked."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of an answer.
+
+    Attributes
+    ----------
+    kind
+        ``labelled`` (learnt from), ``skipped`` (closed without a label), ``repeated`` (its
+        request had ended), ``unknown`` (no such request), ``refused`` (not usable; `why` says).
+    why
+        For people; empty where there is nothing to say.
+    record
+        What goes to the training log; None unless labelled or skipped.
+    """
+
+    kind: OutcomeKind
+    why: str = ""
+    record: Labelled | Closed | None = None
+
+
+class Ledger:
+    """Matches labels to requests, each at most once.
+
+    Parameters
+    ----------
+    classes
+        The declared classes; empty: any class is accepted.
+
+    Attributes
+    ----------
+    counts
+        Answers so far, by what became of them.
+    """
+
+    def __init__(self, classes: tuple[str, ...] = ()) -> None:
+        self._classes = frozenset(classes)
+        self._open: dict[str, LabelRequest] = {}
+        self._ids: set[str] = set()
+        self._ended: dict[str, None] = {}
+        self.counts: dict[OutcomeKind, int] = dict.fromkeys(OUTCOMES, 0)
+
+    def __len__(self) -> int:
+        """Count the open requests."""
+        return len(self._open)
+
+    def open(self, request: LabelRequest) -> bool:
+        """Take note of a request.
+
+        Returns
+        -------
+        bool
+            False if the user's id is that of a request still open: an answer by that id could be
+            meant for either, so the new request is not opened, and answers to it are unknown.
+        """
+        if request.id:
+            if request.id in self._ids:
+                return False
+            self._ids.add(request.id)
+        self._open[request.request_id] = request
+        return True
+
+    def is_open(self, request_id: str) -> bool:
+        """Tell whether a request waits for its answer."""
+        return request_id in self._open
+
+    def answer(self, label: Label) -> Outcome:
+        """Match an answer to its request; never raises for what an annotator may send."""
+        outcome = self._judge(label)
+        self.counts[outcome.kind] += 1
+        return outcome
+
+    def _judge(self, label: Label) -> Outcome:
+        request = self._open.get(label.request_id)
+        if request is None:
+            if label.request_id in self._ended:
+                return Outcome("repeated", f"request {label.request_id!r} has ended already")
+            return Outcome("unknown", f"request {label.request_id!r} was never made, or long ago")
+        if label.kind == "skip":
+            self._end(request)
+            return Outcome("skipped", record=_closed(request, label))
+        try:
+            name = class_name(label.label)
+        except ValueError as error:
+            return Outcome("refused", str(error))
+        if self._classes and name not in self._classes:
+            declared = ", ".join(sorted(self._classes))
+            return Outcome("refused", f"class {name!r} is not declared; expected one of {declared}")
+        if not 0.0 < label.weight < math.inf:
+            return Outcome("refused", f"weight must be above 0 and finite, not {label.weight!r}")
+        self._end(request)
+        return Outcome("labelled", record=labelled(request, label, name))
+
+    def _end(self, request: LabelRequest) -> None:
+        del self._open[request.request_id]
+        self._ids.discard(request.id)
+        self._ended[request.request_id] = None
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+
+def labelled(request: LabelRequest, label: Label, name: str) -> Labelled:
+    """Join a request and its answer of class `name`."""
+    return Labelled(
+        request_id=request.request_id,
+        request_no=request.request_no,
+        topic=request.topic,
+        partition=request.partition,
+        offset=request.offset,
+        id=request.id,
+        time=request.time,
+        features=request.features,
+        label=name,
+        annotator=label.annotator,
+        answered_at=label.time,
+        weight=label.weight,
+        prediction=request.prediction,
+        probabilities=request.probabilities,
+        explored=request.explored,
+        propensity=request.propensity,
+    )
+
+
+def _closed(request: LabelRequest, label: Label) -> Closed:
+    return Closed(
+        request_id=request.request_id,
+        request_no=request.request_no,
+        topic=request.topic,
+        partition=request.partition,
+        offset=request.offset,
+        reason="skipped",
+        annotator=label.annotator,
+        answered_at=label.time,
+        explored=request.explored,
+    )
