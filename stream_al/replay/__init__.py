@@ -1,0 +1,1 @@
+"""Replay of recorded streams: sources, the simulated annotator, and what becomes of them."""
