@@ -1,0 +1,72 @@
+"""``stream-al replay``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from stream_al.cli.options import config_options
+from stream_al.cli.progress import progress_bar
+from stream_al.cli.report_text import report_text
+from stream_al.cli.settings import Settings
+from stream_al.replay.runner import Replay
+from stream_al.replay.sources import open_source
+
+__all__ = ["replay"]
+
+
+@click.command(short_help="Play a recorded stream: who is asked, and what is learned.")
+@click.argument("source")
+@config_options
+@click.option(
+    "--decisions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.jsonl",
+    help="Record every decision, one JSON object a line.",
+)
+@click.option(
+    "--training",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.jsonl",
+    help="Record the training log, one JSON object a line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def replay(
+    source: str,
+    settings: Settings,
+    decisions: Path | None,
+    training: Path | None,
+    as_json: bool,
+) -> None:
+    """Play a recorded stream: who is asked, what is learned, how right the predictions are.
+
+    SOURCE is a file (.csv, .tsv, .jsonl, plain, .gz or .zst; .parquet), - for standard input,
+    river:NAME, or cards[:N[:SEED]] for generated card payments.
+    """
+    config = settings.config
+    stream = open_source(source, config.source, config.learner.classes, config.replay.limit)
+    with _output(decisions) as out, _output(training) as log:
+        run = Replay(config, decisions=out, training=log)
+        with progress_bar(stream.count(), source) as advance:
+            report = run.run(stream, advance)
+    for reason, count in report.skip_reasons.items():
+        click.echo(f"skipped {count} rows: {reason}", err=True)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        click.echo(report_text(report))
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO | None]:
+    if path is None:
+        yield None
+        return
+    with path.open("wb") as file:
+        yield file

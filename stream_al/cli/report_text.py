@@ -1,0 +1,50 @@
+"""A replay's report for people."""
+
+from __future__ import annotations
+
+from stream_al.replay.runner import Report
+
+__all__ = ["report_text"]
+
+_SCORES = (
+    ("accuracy", "accuracy"),
+    ("weighted F1", "weighted_f1"),
+    ("mean cycle F1", "mean_cycle_f1"),
+    ("Cohen's kappa", "kappa"),
+    ("average precision", "average_precision"),
+    ("ROC AUC", "roc_auc"),
+    ("log loss", "log_loss"),
+    ("Brier score", "brier"),
+    ("calibration error", "ece"),
+)
+
+
+def report_text(report: Report) -> str:
+    """Lay out what was asked and how right the predictions were."""
+    by_reason = ", ".join(f"{reason} {n:,}" for reason, n in report.asked_by_reason.items() if n)
+    ratio = 0.0 if report.asked_ratio is None else report.asked_ratio
+    lines = [
+        f"events            {report.events:>12,}"
+        + (f"   ({report.skipped:,} rows skipped)" if report.skipped else ""),
+        f"asked             {report.asked:>12,}   {ratio:.2%} of events, budget "
+        f"{report.budget:.2%}" + (f": {by_reason}" if by_reason else ""),
+        f"labels            {report.labels:>12,}"
+        + (f"   {report.open:,} requests still open" if report.open else ""),
+        f"overspent by      {report.max_overspend:>12.1f}   of {report.burst:g} allowed",
+        "",
+        f"{'':18}{'whole':>12}{'second half':>14}",
+    ]
+    half = report.metrics_second_half
+    for name, attribute in _SCORES:
+        whole = getattr(report.metrics, attribute)
+        later = getattr(half, attribute) if half is not None else None
+        if whole is not None or later is not None:
+            lines.append(f"{name:18}{_number(whole):>12}{_number(later):>14}")
+    if report.metrics.ranked_class is not None:
+        lines.append(f"(average precision and ROC AUC of class {report.metrics.ranked_class!r})")
+    lines += ["", f"{report.events_per_second:,.0f} events/s, {report.seconds:.1f} s"]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
