@@ -26,7 +26,7 @@ __all__ = [
     "validate",
 ]
 
-ScoreName: TypeAlias = Literal["least-confidence", "margin", "entropy", "risk"]
+ScoreName: TypeAlias = Literal["least-confidence", "margin", "entropy", "rarity", "risk"]
 PolicyName: TypeAlias = Literal[
     "fixed", "variable", "randomized-variable", "quantile", "selective-sampling", "random"
 ]
@@ -99,7 +99,7 @@ class GateConfig(_Section, frozen=True, kw_only=True):
         Key of all draws.
     """
 
-    score: ScoreName = "margin"
+    score: ScoreName = "rarity"
     risk_class: str | None = None
     policy: PolicyName = "quantile"
     budget: float = 0.05
@@ -207,9 +207,7 @@ def content_hash(section: msgspec.Struct) -> str:
     >>> content_hash(GateConfig()) == content_hash(GateConfig(budget=0.05))
     True
     """
-    return hashlib.blake2b(
-        msgspec.json.encode(section, order="sorted"), digest_size=8
-    ).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(section, order="sorted"), digest_size=8).hexdigest()
 
 
 def problems(config: Config) -> list[tuple[str, str]]:

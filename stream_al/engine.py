@@ -89,6 +89,7 @@ class Core:
             state,
             event,
             fold.learner.predict_one(event.features),
+            fold.learner.prior,
             fold.stamp,
             fold.learner.weigh_one,
             event.time if now is None else now,

@@ -302,7 +302,7 @@ def request_id(topic: str, partition: int, offset: int) -> str:
     return f"{topic}:{partition}:{offset}"
 
 
-def class_name(label: str | int | bool) -> str:
+def class_name(label: object) -> str:
     """Name the class that a label stands for: its text, or its JSON text.
 
     Raises

@@ -105,6 +105,7 @@ class Gate:
         state: GateState,
         event: Event,
         probabilities: dict[str, float],
+        prior: dict[str, float],
         stamp: ModelStamp,
         weigh: Weigh,
         now: float | None,
@@ -119,6 +120,8 @@ class Gate:
             With an offset of at least ``state.next_offset``.
         probabilities
             Calibrated, over the known classes.
+        prior
+            Each known class's share of all traffic, as the model has it.
         stamp
             Names the model that they come from.
         weigh
@@ -139,7 +142,7 @@ class Gate:
 
         score = 1.0
         if len(probabilities) > 1:
-            score = self.score(probabilities)
+            score = self.score(probabilities, prior)
             # Also true of NaN: what cannot be scored is what nothing is known about.
             if not 0.0 <= score <= 1.0:
                 score = 0.0 if score < 0.0 else 1.0

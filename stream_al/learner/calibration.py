@@ -13,7 +13,9 @@ _LINEAR = 4.0
 """Log odds up to which the map is about linear; beyond, it grows by their logarithm."""
 
 _PRIOR = 16.0
-"""Information, in labels, that the uncalibrated model is trusted with."""
+_PRIOR_SPREAD = 0.25
+"""Information that the uncalibrated model is trusted with: for Platt's two parameters (about four
+times as many labels), and for the temperature (squared log probability)."""
 
 _KEEP = 0.998
 """Share of the information that is kept from label to label."""
@@ -50,6 +52,7 @@ class Calibrator:
         self._ss = _PRIOR
         self._si = 0.0
         self._ii = _PRIOR
+        self._spread = _PRIOR_SPREAD
 
     def pair(self, z: float) -> float:
         """Calibrate the second of two classes' log odds to its probability."""
@@ -86,8 +89,8 @@ class Calibrator:
         q = _softmax([self.slope * value for value in z])
         mean = sum([w * value for w, value in zip(q, z, strict=True)])
         spread = sum([w * (value - mean) ** 2 for w, value in zip(q, z, strict=True)])
-        self._ss = _KEEP * self._ss + spread + _PRIOR * (1.0 - _KEEP)
-        self.slope -= (mean - z[k]) / self._ss
+        self._spread = _KEEP * self._spread + spread + _PRIOR_SPREAD * (1.0 - _KEEP)
+        self.slope -= (mean - z[k]) / self._spread
 
 
 def log_odds(p: float) -> float:

@@ -16,9 +16,14 @@ from stream_al.records import Features
 
 __all__ = ["Committee"]
 
-_ONCE = (0.01,)
-_REHEARSED = (0.003, 0.01)
-"""Learning rates of the members that learn each label once, and of those that rehearse."""
+_PLAIN = (0.01,)
+_ONCE = (0.01, 0.03)
+_REHEARSED = (0.003, 0.01, 0.03)
+"""Learning rates: of the one plain model, of the members that learn each label once, and of those
+that rehearse. Few labels want the high ones, many the low ones; the log loss tells."""
+
+_SHARE = 0.002
+"""Weight of an observed event in the classes' shares, once there are enough of them."""
 
 _RECENT = 0.97
 """Share of the past log loss that a member's weight keeps from label to label."""
@@ -54,6 +59,17 @@ class Committee:
     config
         Validated configuration. With ``committee = false`` there is one member, which learns
         each label once.
+
+    Attributes
+    ----------
+    classes
+        The known classes, declared ones first, others in order of becoming known.
+    prior
+        Their shares of all traffic: mean probability over the observed events, uniform at first.
+    weights
+        The members' shares of the prediction.
+    labels
+        Labels learnt from so far.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
@@ -61,15 +77,18 @@ class Committee:
         self.classes: list[str] = list(config.classes)
         self._encoder = make_encoder(config.model)
         factory = find_factory(config.model)
-        memories: list[tuple[Memory, tuple[float, ...]]] = [(Nothing(), _ONCE)]
+        memories: list[tuple[Memory, tuple[float, ...]]] = [(Nothing(), _PLAIN)]
         if config.committee:
-            memories.append((Recent(config.memory), _REHEARSED))
-            memories.append((Balanced(config.memory, config.balance), _REHEARSED))
+            memories = [
+                (Nothing(), _ONCE),
+                (Recent(config.memory), _REHEARSED),
+                (Balanced(config.memory, config.balance), _REHEARSED),
+            ]
         self._memories: list[tuple[Memory, list[Member]]] = []
         self._members: list[Member] = []
         for memory, rates in memories:
             members = []
-            # A model without a learning rate would be the same at each.
+            # A model without a learning rate would be the same at each: one does.
             for rate in rates if config.model == "logistic" else rates[-1:]:
                 seed = config.seed + len(self._members)
                 model = Model.over(functools.partial(factory, rate, seed))
@@ -80,12 +99,24 @@ class Committee:
             self._memories.append((memory, members))
         self.weights = [1.0 / len(self._members)] * len(self._members)
         self.labels = 0
+        self.prior = dict.fromkeys(self.classes, 1.0 / max(len(self.classes), 1))
+        self._observed = 0
         self._plan: LinearPlan | None = None
         self._moved = True
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what is made anew from the rest."""
+        return {**self.__dict__, "_plan": None, "_moved": True}
+
     def observe_one(self, x: Features) -> None:
-        """Learn from an event without its label."""
+        """Learn from an event without its label: its encoding, and the classes' shares."""
+        p = self.predict_one(x)
         self._encoder.learn_one(x)
+        if self.labels and len(p) > 1:
+            self._observed += 1
+            share = max(1.0 / (1 + self._observed), _SHARE)
+            prior = self.prior
+            self.prior = {name: (1.0 - share) * prior[name] + share * q for name, q in p.items()}
         self._moved = True
 
     def learn_one(self, x: Features, label: str, weight: float, offset: int) -> None:
@@ -100,6 +131,8 @@ class Committee:
             if self._config.classes:
                 raise ConfigError(f"class {label!r} is not declared", "learner.classes")
             self.classes.append(label)
+            self._observed = 0
+            self.prior = dict.fromkeys(self.classes, 1.0 / len(self.classes))
             for member in self._members:
                 member.model.grow(len(self.classes))
         k = self.classes.index(label)

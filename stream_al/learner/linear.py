@@ -7,11 +7,13 @@ two folds nothing moves, so w (x - mean) / deviation + b is computed as one prod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 from river.utils import VectorDict
 
 from stream_al.learner.calibration import Calibrator, sigmoid
+from stream_al.records import Features
 
 __all__ = ["LinearMember", "LinearPlan"]
 
@@ -55,7 +57,7 @@ class LinearPlan:
             dot = VectorDict(scaled).dot
             self._members.append((dot, intercept, member.calibrator, member.share))
 
-    def predict_one(self, x: dict[str, float]) -> float | None:
+    def predict_one(self, x: Features) -> float | None:
         """Return the calibrated probability of the second class.
 
         None for an event whose features are not exactly the numbers that were observed: it has
@@ -72,7 +74,7 @@ class LinearPlan:
             return None
         return p
 
-    def weigh_one(self, x: dict[str, float]) -> dict[str, float] | None:
+    def weigh_one(self, x: Features) -> dict[str, float] | None:
         """Return each number's part in the members' mean log odds of the second class.
 
         None where `predict_one` is None.
@@ -80,8 +82,11 @@ class LinearPlan:
         if x.keys() != self._names:
             return None
         parts = dict.fromkeys(x, 0.0)
+        numbers = cast("dict[str, float]", x)
         try:
-            encoded = {name: (x[name] - mean) * s for name, (mean, s) in self._moments.items()}
+            encoded = {
+                name: (numbers[name] - mean) * s for name, (mean, s) in self._moments.items()
+            }
         except TypeError:
             return None
         for member in self._linear:

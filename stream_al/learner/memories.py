@@ -29,7 +29,7 @@ class Memory(Protocol):
         """Keep a label."""
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:
-        """Draw n past labels with replacement, determined by the key; fewer where there are none."""
+        """Draw n past labels with replacement, determined by the key; none where none are kept."""
 
 
 class Nothing:

@@ -85,7 +85,8 @@ def find_factory(model: str) -> Factory:
         raise ConfigError(f"cannot load {model!r}: {error}", where) from error
     try:
         made = factory()
-    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is theirs to mend
+    # Whatever the user's code raises is theirs to mend.
+    except Exception as error:
         raise ConfigError(
             f"{model!r} failed without arguments: {type(error).__name__}: {error}", where
         ) from error
@@ -145,14 +146,13 @@ class Model(abc.ABC):
     def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
         """Return the probabilities of classes 0 to n_classes - 1 (at least 2), adding up to 1."""
 
-
-def _takes_weight(classifier: Classifier) -> bool:
-    return "w" in inspect.signature(classifier.learn_one).parameters
-
-
     def linear(self) -> tuple[dict[str, float], float] | None:
         """Return weights and intercept where the second class's log odds are linear, else None."""
         return None
+
+
+def _takes_weight(classifier: Classifier) -> bool:
+    return "w" in inspect.signature(classifier.learn_one).parameters
 
 
 class _Native(Model):
@@ -205,7 +205,7 @@ class _OneVersusRest(Model):
         for j, (classifier, mirrored) in enumerate(self._each):
             self._learn(classifier, x, (j == k) != mirrored, weight)
 
-    def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
+    def predict_one(self, x: Encoded, n_classes: int) -> list[float]:  # noqa: ARG002 - see grow
         if not self._each:
             p = self._pair.predict_proba_one(x).get(True, 0.5)
             return [1.0 - p, p]
