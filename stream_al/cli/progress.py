@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
 
@@ -20,5 +21,6 @@ def progress_bar(length: int | None, label: str) -> Iterator[Callable[[int], obj
     if not sys.stderr.isatty():
         yield None
         return
+    bar: Any
     with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
         yield bar.update

@@ -15,8 +15,9 @@ from stream_al.cli.options import config_options
 from stream_al.cli.progress import progress_bar
 from stream_al.cli.report_text import report_text
 from stream_al.cli.settings import Settings
+from stream_al.errors import ConfigError
 from stream_al.replay.runner import Replay
-from stream_al.replay.sources import open_source
+from stream_al.replay.sources import Source, open_source
 
 __all__ = ["replay"]
 
@@ -36,12 +37,19 @@ __all__ = ["replay"]
     metavar="OUT.jsonl",
     help="Record the training log, one JSON object a line.",
 )
+@click.option(
+    "--events",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of events of a stream that cannot be counted in advance (standard input).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def replay(
     source: str,
     settings: Settings,
     decisions: Path | None,
     training: Path | None,
+    events: int | None,
     as_json: bool,
 ) -> None:
     """Play a recorded stream: who is asked, what is learned, how right the predictions are.
@@ -53,14 +61,22 @@ def replay(
     stream = open_source(source, config.source, config.learner.classes, config.replay.limit)
     with _output(decisions) as out, _output(training) as log:
         run = Replay(config, decisions=out, training=log)
-        with progress_bar(stream.count(), source) as advance:
-            report = run.run(stream, advance)
+        length = _length(stream, events)
+        with progress_bar(length, source) as advance:
+            report = run.run(stream, advance, length=length)
     for reason, count in report.skip_reasons.items():
         click.echo(f"skipped {count} rows: {reason}", err=True)
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
         click.echo(report_text(report))
+
+
+def _length(stream: Source, told: int | None) -> int | None:
+    counted = stream.count()
+    if told is not None and counted is not None and told != counted:
+        raise ConfigError(f"{stream.name} has {counted} events, not {told}", "--events")
+    return told if counted is None else counted
 
 
 @contextlib.contextmanager

@@ -75,8 +75,8 @@ class Committee:
     def __init__(self, config: LearnerConfig) -> None:
         self._config = config
         self.classes: list[str] = list(config.classes)
-        self._encoder = make_encoder(config.model)
         factory = find_factory(config.model)
+        self._encoder = make_encoder(config.model)
         memories: list[tuple[Memory, tuple[float, ...]]] = [(Nothing(), _PLAIN)]
         if config.committee:
             memories = [

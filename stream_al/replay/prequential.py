@@ -6,7 +6,7 @@ tally for each half of the stream; the whole is the two merged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from stream_al.errors import ConfigError
 from stream_al.replay.tally import ClassScores, Scores, Tally, merged, summed, weighted_f1
@@ -24,6 +24,8 @@ class StreamScores:
     length
         Number of events of the stream; None if unknown. Events beyond it belong to the second
         half and the whole, and reach no further mark of `Scores.mean_cycle_f1`.
+    at_mark
+        Told, each time that another 1 % of the stream has gone by, how many percent have.
 
     Raises
     ------
@@ -44,12 +46,22 @@ class StreamScores:
     ('good', 1.0, 0.1, 0.3)
     """
 
-    __slots__ = ("_current", "_cycles", "_events", "_first", "_half_at", "_length", "_stop")
+    __slots__ = (
+        "_at_mark",
+        "_current",
+        "_cycles",
+        "_events",
+        "_first",
+        "_half_at",
+        "_length",
+        "_stop",
+    )
 
-    def __init__(self, length: int | None) -> None:
+    def __init__(self, length: int | None, at_mark: Callable[[int], object] | None = None) -> None:
         if length is not None and length < 0:
             raise ConfigError(f"a stream has at least 0 events, not {length}", "length")
         self._length = length
+        self._at_mark = at_mark
         self._half_at = -1 if length is None else length // 2
         self._events = 0
         self._first: Tally | None = None
@@ -100,6 +112,8 @@ class StreamScores:
             if self._first is not None:
                 whole = weighted_f1(summed(self._first.confusion, self._current.confusion))
             self._cycles.append((whole, half))
+            if self._at_mark is not None:
+                self._at_mark(len(self._cycles))
         if self._events == self._half_at:
             self._first, self._current = self._current, Tally()
         self._stop = mark if self._first is not None else min(mark, self._half_at)

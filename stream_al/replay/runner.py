@@ -16,7 +16,8 @@ from stream_al.engine import Engine
 from stream_al.errors import InputError
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
-from stream_al.records import Decision, Label, ModelStamp, encode
+from stream_al.labels.ledger import OutcomeKind
+from stream_al.records import Decision, Event, Label, ModelStamp, encode
 from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.prequential import Scores, StreamScores
 from stream_al.replay.recording import End, SourceDigest
@@ -54,7 +55,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     asked_ratio: float | None
     asked_by_reason: dict[str, int]
     labels: int
-    outcomes: dict[str, int]
+    outcomes: dict[OutcomeKind, int]
     open: int
     budget: float
     burst: float
@@ -138,7 +139,13 @@ class Replay:
         self._max_overspend = 0.0
         self._reasked = 0
 
-    def run(self, source: Source, progress: Callable[[int], object] | None = None) -> Report:
+    def run(
+        self,
+        source: Source,
+        progress: Callable[[int], object] | None = None,
+        at_mark: Callable[[int, int, StreamScores], object] | None = None,
+        length: int | None = None,
+    ) -> Report:
         """Play the whole source.
 
         Parameters
@@ -147,6 +154,12 @@ class Replay:
             The recorded stream.
         progress
             Told of the number of events each batch brought.
+        at_mark
+            Told, each time that another 1 % of the stream has gone by: how many percent have,
+            the labels learnt from before the last event, and the scores so far. Never told of a
+            stream of unknown length.
+        length
+            Number of events, for halves and marks, where the source cannot count them.
 
         Raises
         ------
@@ -155,7 +168,12 @@ class Replay:
         """
         started = time.perf_counter()
         engine, config = self._engine, self._config
-        scores = StreamScores(source.count())
+
+        def mark(percent: int) -> None:
+            if at_mark is not None:
+                at_mark(percent, engine.ledger.counts["labelled"], scores)
+
+        scores = StreamScores(source.count() if length is None else length, mark)
         digest = SourceDigest()
         rows = source.rows()
         index = 0
@@ -191,7 +209,7 @@ class Replay:
         for label in self._answers.take_due(index, event_time):
             self._engine.learn_one(label)
 
-    def _until_due(self, rows: list[Row], index: int) -> Iterable:
+    def _until_due(self, rows: list[Row], index: int) -> Iterable[Event]:
         for i, row in enumerate(rows, index):
             if i > index and self._answers.due_before(i, row.event.time):
                 return

@@ -1,0 +1,72 @@
+"""``stream-al explain``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from stream_al.cli.explain_text import explanation_text, why
+from stream_al.cli.progress import progress_bar
+from stream_al.errors import ConfigError
+from stream_al.replay import explain as explaining
+
+__all__ = ["explain"]
+
+_file = click.Path(path_type=Path)
+
+
+@click.command(short_help="Say in plain words why an event was asked or not.")
+@click.argument("event_id")
+@click.option(
+    "--decisions",
+    type=_file,
+    metavar="D.jsonl",
+    required=True,
+    help="The recorded decisions, as `replay --decisions` wrote them.",
+)
+@click.option(
+    "--source",
+    metavar="SOURCE",
+    help="The stream that was played, to recompute what events that were not asked do not keep.",
+)
+@click.option(
+    "--training",
+    type=_file,
+    metavar="T.jsonl",
+    help="Its training log, as `replay --training` wrote it; needed with --source.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def explain(
+    event_id: str, decisions: Path, source: str | None, training: Path | None, as_json: bool
+) -> None:
+    """Say in plain words why an event was asked about or not.
+
+    EVENT_ID is the id that the stream gives the event. Where no event has it, it may be
+    topic:partition:offset (events:0:17), or the offset alone if it stands in one partition only.
+    """
+    recording = None
+    if source is not None and training is not None:
+        recording = explaining.Recording(source, training)
+    elif source is not None or training is not None:
+        raise ConfigError("expected both or neither", "--source, --training")
+    found = explaining.find_decisions(decisions, event_id)
+    versions = [decision.model_version for decision in found if decision.weighed is None]
+    if recording is not None and versions:
+        with progress_bar(max(versions), "folding the training log") as advance:
+            explanations = explaining.explain(found, recording, advance)
+    else:
+        explanations = explaining.explain(found)
+    if as_json:
+        told = [
+            {"why": why(explanation.decision), **msgspec.structs.asdict(explanation)}
+            for explanation in explanations
+        ]
+        whole = {"event_id": event_id, "found": len(told), "explanations": told}
+        sys.stdout.write(msgspec.json.encode(whole).decode() + "\n")
+        return
+    if len(explanations) > 1:
+        click.echo(f"{len(explanations):,} events have the id {event_id!r}.\n")
+    click.echo("\n\n".join(map(explanation_text, explanations)))
