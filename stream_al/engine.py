@@ -25,6 +25,8 @@ from stream_al.records import (
 
 __all__ = ["Core", "Engine"]
 
+_NO_STATE = GateState(level=0.0, tokens=0.0)
+
 
 class Core:
     """The pure machine: one fold and, for each input partition, one gate's state.
@@ -72,28 +74,7 @@ class Core:
         InputError
             If the partition's offsets do not grow.
         """
-        return self._decide(event, now)
-
-    def _decide(self, event: Event, now: float | None) -> Decision:
-        place = (event.topic, event.partition)
-        state = self.states.get(place)
-        if state is None:
-            state = self.states[place] = self.gate.fresh_state()
-        if event.offset < state.next_offset:
-            raise InputError(
-                f"offset {event.offset} comes after {state.next_offset - 1} in partition "
-                f"{event.partition} of {event.topic!r}; expected offsets that grow"
-            )
-        fold = self.fold
-        return self.gate.decide(
-            state,
-            event,
-            fold.learner.predict_one(event.features),
-            fold.learner.prior,
-            fold.stamp,
-            fold.learner.weigh_one,
-            event.time if now is None else now,
-        )
+        return self._decide_batch((event,), now, None)[0]
 
     def decide_many(
         self,
@@ -112,10 +93,45 @@ class Core:
         until
             Ends the batch after the first decision for which it is true, so that something can be
             folded before the next; the rest of the events are left alone.
+
+        Raises
+        ------
+        InputError
+            If a partition's offsets do not grow; the events before are decided.
         """
+        return self._decide_batch(events, now, until)
+
+    def _decide_batch(
+        self,
+        events: Iterable[Event],
+        now: float | None,
+        until: Callable[[Decision], bool] | None,
+    ) -> list[Decision]:
+        learner, stamp, decide = self.fold.learner, self.fold.stamp, self.gate.decide
+        predict, weigh, prior = learner.predict_one, learner.weigh_one, learner.prior
+        place: tuple[str, int] | None = None
+        state = _NO_STATE
         decisions = []
         for event in events:
-            decision = self._decide(event, now)
+            if (event.topic, event.partition) != place:
+                place = (event.topic, event.partition)
+                if place not in self.states:
+                    self.states[place] = self.gate.fresh_state()
+                state = self.states[place]
+            if event.offset < state.next_offset:
+                raise InputError(
+                    f"offset {event.offset} comes after {state.next_offset - 1} in partition "
+                    f"{event.partition} of {event.topic!r}; expected offsets that grow"
+                )
+            decision = decide(
+                state,
+                event,
+                predict(event.features),
+                prior,
+                stamp,
+                weigh,
+                event.time if now is None else now,
+            )
             decisions.append(decision)
             if until is not None and until(decision):
                 break
@@ -168,10 +184,7 @@ class Engine(Core):
 
         What is asked is open in `ledger` from then on, unless its id is open already.
         """
-        decision = self._decide(event, now)
-        if decision.request is not None or decision.observed is not None:
-            self._settle(decision)
-        return decision
+        return self.decide_many((event,), now)[0]
 
     def decide_many(
         self,
@@ -180,7 +193,7 @@ class Engine(Core):
         until: Callable[[Decision], bool] | None = None,
     ) -> list[Decision]:
         """Decide about a batch; see `Core.decide_many`. What it publishes is folded after it."""
-        decisions = super().decide_many(events, now, until)
+        decisions = self._decide_batch(events, now, until)
         for decision in decisions:
             if decision.request is not None or decision.observed is not None:
                 self._settle(decision)

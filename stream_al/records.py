@@ -109,7 +109,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     batch_time
         The time that the decision was given, epoch seconds.
     state_digest
-        Running checksum of the partition's events and decisions, this one included.
+        Running checksum (CRC-32) of the partition's events and decisions, this one included.
     weighed
         Asked events only: the features that moved the prediction most, with the share of log
         odds that each contributed.
@@ -136,7 +136,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     digest: str
     config_hash: str
     batch_time: float | None
-    state_digest: str
+    state_digest: int
     weighed: dict[str, float] | None = None
 
 

@@ -148,11 +148,10 @@ class Gate:
                 score = 0.0 if score < 0.0 else 1.0
 
         level, policy = state.level, self.policy
-        threshold = policy.threshold(level)
         tokens = state.tokens + self.rate
         if tokens > self.capacity:
             tokens = self.capacity
-        p_policy = policy.p_ask(level, score)
+        threshold, p_policy = policy.propose(level, score)
         if tokens < 1.0:
             reason = "budget" if p_policy > 0.0 else "confident"
             p_policy = 0.0
@@ -179,7 +178,13 @@ class Gate:
         state.checksum = checksum = zlib.crc32(
             _checksummed((offset, event.id, event.time, event.features, asked)), state.checksum
         )
-        prediction = max(probabilities, key=probabilities.__getitem__) if probabilities else None
+        if len(probabilities) == 2:
+            first, second = probabilities
+            prediction = first if probabilities[first] >= probabilities[second] else second
+        elif probabilities:
+            prediction = max(probabilities, key=probabilities.__getitem__)
+        else:
+            prediction = None
         propensity = 1.0 - (1.0 - self._explored) * (1.0 - p_policy)
         weighed = (weigh(event.features, prediction) if prediction else {}) if asked else None
         # By position: by name would cost a fifth of the whole decision.
@@ -205,7 +210,7 @@ class Gate:
             stamp.digest,
             self.config_hash,
             now,
-            f"{checksum:08x}",
+            checksum,
             weighed,
         )
         observed = self._sample(state, event) if t == state.sampled else None

@@ -35,11 +35,8 @@ class Policy(Protocol):
     def initial(self) -> float:
         """Return the level before the first event."""
 
-    def threshold(self, level: float) -> float:
-        """Return what the score is compared with, for people to read."""
-
-    def p_ask(self, level: float, score: float) -> float:
-        """Return the probability of asking, in [0, 1]."""
+    def propose(self, level: float, score: float) -> tuple[float, float]:
+        """Return what the score is compared with (in [0, 1]) and the probability of asking."""
 
     def moved(self, level: float, score: float, asked: bool) -> float:
         """Return the level after an event.
@@ -64,13 +61,9 @@ class Random(_Base, frozen=True):
 
     rate: float
 
-    def threshold(self, level: float) -> float:  # noqa: ARG002
-        """Return 0: no score is too low."""
-        return 0.0
-
-    def p_ask(self, level: float, score: float) -> float:  # noqa: ARG002
-        """Return the rate."""
-        return self.rate
+    def propose(self, level: float, score: float) -> tuple[float, float]:  # noqa: ARG002
+        """Ask at the rate; no score is too low."""
+        return 0.0, self.rate
 
 
 class Fixed(_Base, frozen=True):
@@ -78,13 +71,9 @@ class Fixed(_Base, frozen=True):
 
     at: float
 
-    def threshold(self, level: float) -> float:  # noqa: ARG002
-        """Return the given score."""
-        return self.at
-
-    def p_ask(self, level: float, score: float) -> float:  # noqa: ARG002
-        """Return 1 at the given score and above."""
-        return 1.0 if score >= self.at else 0.0
+    def propose(self, level: float, score: float) -> tuple[float, float]:  # noqa: ARG002
+        """Ask at the given score and above."""
+        return self.at, 1.0 if score >= self.at else 0.0
 
 
 class Variable(msgspec.Struct, frozen=True):
@@ -100,13 +89,9 @@ class Variable(msgspec.Struct, frozen=True):
         """Return 1: at first every confidence is low."""
         return 1.0
 
-    def threshold(self, level: float) -> float:
-        """Return the score at which confidence equals theta."""
-        return max(0.0, 1.0 - level)
-
-    def p_ask(self, level: float, score: float) -> float:
-        """Return 1 where confidence is under theta."""
-        return 1.0 if 1.0 - score < level else 0.0
+    def propose(self, level: float, score: float) -> tuple[float, float]:
+        """Ask where confidence is under theta."""
+        return max(0.0, 1.0 - level), 1.0 if 1.0 - score < level else 0.0
 
     def moved(self, level: float, score: float, asked: bool) -> float:  # noqa: ARG002
         """Move theta; kept above 1e-9, from where it can come back."""
@@ -122,10 +107,10 @@ class RandomizedVariable(Variable, frozen=True):
 
     deviation: float = 1.0
 
-    def p_ask(self, level: float, score: float) -> float:
-        """Return the normal probability that the drawn bound exceeds confidence."""
+    def propose(self, level: float, score: float) -> tuple[float, float]:
+        """Ask with the normal probability that the drawn bound exceeds confidence."""
         z = (1.0 - (1.0 - score) / level) / self.deviation
-        return 0.5 * math.erfc(-z / math.sqrt(2.0))
+        return max(0.0, 1.0 - level), 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 class Quantile(msgspec.Struct, frozen=True):
@@ -145,13 +130,10 @@ class Quantile(msgspec.Struct, frozen=True):
         """Return 0, the middle."""
         return 0.0
 
-    def threshold(self, level: float) -> float:
-        """Return the level as a score."""
-        return 1.0 / (1.0 + math.exp(-level))
-
-    def p_ask(self, level: float, score: float) -> float:
-        """Return 1 at the threshold and above."""
-        return 1.0 if score >= 1.0 / (1.0 + math.exp(-level)) else 0.0
+    def propose(self, level: float, score: float) -> tuple[float, float]:
+        """Ask at the threshold and above."""
+        threshold = 1.0 / (1.0 + math.exp(-level))
+        return threshold, 1.0 if score >= threshold else 0.0
 
     def moved(self, level: float, score: float, asked: bool) -> float:  # noqa: ARG002
         """Move the level within the log odds that a double distinguishes from 0 and 1."""
@@ -175,18 +157,14 @@ class SelectiveSampling(msgspec.Struct, frozen=True):
         """Return log b for a score of 0.5 to be asked at the rate."""
         return math.log(0.5 * self.rate / (1.0 - self.rate)) if self.rate < 1.0 else 30.0
 
-    def threshold(self, level: float) -> float:
-        """Return the score that is asked with probability one half."""
-        return max(0.0, 1.0 - math.exp(level))
-
-    def p_ask(self, level: float, score: float) -> float:
-        """Return b / (b + 1 - score)."""
+    def propose(self, level: float, score: float) -> tuple[float, float]:
+        """Ask with probability b / (b + 1 - score); one half at the threshold."""
         b = math.exp(level)
-        return b / (b + 1.0 - score)
+        return max(0.0, 1.0 - b), b / (b + 1.0 - score)
 
     def moved(self, level: float, score: float, asked: bool) -> float:  # noqa: ARG002
         """Move log b against the probability, not the draw: less noise."""
-        level += self.step * (self.rate - self.p_ask(level, score))
+        level += self.step * (self.rate - self.propose(level, score)[1])
         return min(max(level, -30.0), 30.0)
 
 

@@ -100,7 +100,7 @@ class Rarity:
         bonus = self._bonus
         score = margin(p, prior)
         for name, q in p.items():
-            score += q * bonus.get(name, 0.0)
+            score += q * bonus[name]
         return score * self._scale
 
 

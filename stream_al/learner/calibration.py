@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Calibrator", "log_odds", "sigmoid"]
+__all__ = ["LARGEST", "LINEAR", "Calibrator", "log_odds", "sigmoid"]
 
-_LARGEST = 36.0
+LARGEST = 36.0
 """Log odds beyond which a double cannot tell a probability from 0 or 1."""
 
-_LINEAR = 4.0
+LINEAR = 4.0
 """Log odds up to which the map is about linear; beyond, it grows by their logarithm."""
 
 _PRIOR = 16.0
@@ -56,7 +56,7 @@ class Calibrator:
 
     def pair(self, z: float) -> float:
         """Calibrate the second of two classes' log odds to its probability."""
-        return sigmoid(self.slope * (_LINEAR * math.asinh(z / _LINEAR)) + self.intercept)
+        return sigmoid(self.slope * (LINEAR * math.asinh(z / LINEAR)) + self.intercept)
 
     def apply(self, p: list[float]) -> list[float]:
         """Calibrate the probabilities of two or more classes, adding up to 1."""
@@ -65,15 +65,22 @@ class Calibrator:
             return [1.0 - q, q]
         return _softmax([self.slope * math.log(max(q, 1e-15)) for q in p])
 
-    def learn_one(self, p: list[float], k: int) -> None:
-        """Learn that what was predicted `p`, uncalibrated, is of class `k`."""
-        if len(p) == 2:
-            self._learn_pair(_LINEAR * math.asinh(log_odds(p[1]) / _LINEAR), k)
-        else:
-            self._learn_temperature([math.log(max(q, 1e-15)) for q in p], k)
-        self.slope = min(max(self.slope, 0.0), 10.0)
+    def learn_one(self, p: list[float], k: int) -> float:
+        """Learn that what was predicted `p`, uncalibrated, is of class `k`.
 
-    def _learn_pair(self, z: float, k: int) -> None:
+        Returns
+        -------
+        float
+            The calibrated probability of class `k` before it was learnt.
+        """
+        if len(p) == 2:
+            q = self._learn_pair(LINEAR * math.asinh(log_odds(p[1]) / LINEAR), k)
+        else:
+            q = self._learn_temperature([math.log(max(q, 1e-15)) for q in p], k)
+        self.slope = min(max(self.slope, 0.0), 10.0)
+        return q
+
+    def _learn_pair(self, z: float, k: int) -> float:
         q = sigmoid(self.slope * z + self.intercept)
         information = max(q * (1.0 - q), 1e-6)
         # What fades is made up for by the prior: there is never less belief than at the start.
@@ -84,13 +91,15 @@ class Calibrator:
         step = (q - k) / (ss * ii - si * si)
         self.slope -= (ii * z - si) * step
         self.intercept -= (ss - si * z) * step
+        return q if k else 1.0 - q
 
-    def _learn_temperature(self, z: list[float], k: int) -> None:
+    def _learn_temperature(self, z: list[float], k: int) -> float:
         q = _softmax([self.slope * value for value in z])
         mean = sum([w * value for w, value in zip(q, z, strict=True)])
         spread = sum([w * (value - mean) ** 2 for w, value in zip(q, z, strict=True)])
         self._spread = _KEEP * self._spread + spread + _PRIOR_SPREAD * (1.0 - _KEEP)
         self.slope -= (mean - z[k]) / self._spread
+        return q[k]
 
 
 def log_odds(p: float) -> float:
@@ -102,9 +111,9 @@ def log_odds(p: float) -> float:
     (0.0, 36.0)
     """
     if p <= 0.0:
-        return -_LARGEST
+        return -LARGEST
     if p >= 1.0:
-        return _LARGEST
+        return LARGEST
     return math.log(p / (1.0 - p))
 
 
@@ -116,10 +125,10 @@ def sigmoid(z: float) -> float:
     >>> sigmoid(0.0)
     0.5
     """
-    if z < -_LARGEST:
-        z = -_LARGEST
-    elif z > _LARGEST:
-        z = _LARGEST
+    if z < -LARGEST:
+        z = -LARGEST
+    elif z > LARGEST:
+        z = LARGEST
     return 1.0 / (1.0 + math.exp(-z))
 
 

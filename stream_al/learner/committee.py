@@ -43,12 +43,10 @@ class Member:
         return self.calibrator.apply(p) if self.calibrator else p
 
     def judge(self, x: Encoded, k: int, n_classes: int) -> None:
-        """Meet a label before learning it: move the weight, then the calibration."""
+        """Meet a label before learning it: move the calibration and the weight."""
         p = self.model.predict_one(x, n_classes)
-        q = self.calibrator.apply(p) if self.calibrator else p
-        self.loss = _RECENT * self.loss - math.log(max(q[k], 1e-4))
-        if self.calibrator:
-            self.calibrator.learn_one(p, k)
+        q = self.calibrator.learn_one(p, k) if self.calibrator else p[k]
+        self.loss = _RECENT * self.loss - math.log(max(q, 1e-4))
 
 
 class Committee:
@@ -191,9 +189,8 @@ class Committee:
             parts = self._occlude(self._encoder.transform_one(x), k, n)
         elif k == 0:
             parts = {name: -part for name, part in parts.items()}
-        sizes = {name: abs(part) for name, part in parts.items()}
-        strongest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:most]
-        return {name: parts[name] for name in strongest if parts[name]}
+        strongest = sorted([(-abs(part), name) for name, part in parts.items() if part])[:most]
+        return {name: parts[name] for _, name in strongest}
 
     def _occlude(self, z: Encoded, k: int, n: int) -> dict[str, float]:
         whole = log_odds(self._mix(z, n)[k])

@@ -7,12 +7,13 @@ two folds nothing moves, so w (x - mean) / deviation + b is computed as one prod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import asinh, exp
 from typing import cast
 
 import msgspec
 from river.utils import VectorDict
 
-from stream_al.learner.calibration import Calibrator, sigmoid
+from stream_al.learner.calibration import LARGEST, LINEAR, Calibrator, sigmoid
 from stream_al.records import Features
 
 __all__ = ["LinearMember", "LinearPlan"]
@@ -45,7 +46,8 @@ class LinearPlan:
         self._moments = moments
         self._names = frozenset(moments)
         self._linear = members
-        self._members = []
+        self._calibrated = []
+        self._uncalibrated = []
         for member in members:
             scaled = {}
             intercept = member.intercept
@@ -54,8 +56,12 @@ class LinearPlan:
                     mean, scale = moments[name]
                     scaled[name] = weight * scale
                     intercept -= weight * scale * mean
-            dot = VectorDict(scaled).dot
-            self._members.append((dot, intercept, member.calibrator, member.share))
+            dot, calibrator, share = VectorDict(scaled).dot, member.calibrator, member.share
+            if calibrator:
+                slope = calibrator.slope * LINEAR
+                self._calibrated.append((dot, intercept, slope, calibrator.intercept, share))
+            else:
+                self._uncalibrated.append((dot, intercept, share))
 
     def predict_one(self, x: Features) -> float | None:
         """Return the calibrated probability of the second class.
@@ -67,9 +73,16 @@ class LinearPlan:
             return None
         p = 0.0
         try:
-            for dot, intercept, calibrator, share in self._members:
-                z = dot(x) + intercept
-                p += share * (calibrator.pair(z) if calibrator else sigmoid(z))
+            # `Calibrator.pair`, written out: for a committee the calls would cost as much again.
+            for dot, intercept, slope, offset, share in self._calibrated:
+                z = slope * asinh((dot(x) + intercept) / LINEAR) + offset
+                if z < -LARGEST:
+                    z = -LARGEST
+                elif z > LARGEST:
+                    z = LARGEST
+                p += share / (1.0 + exp(-z))
+            for dot, intercept, share in self._uncalibrated:
+                p += share * sigmoid(dot(x) + intercept)
         except TypeError:
             return None
         return p
@@ -81,18 +94,17 @@ class LinearPlan:
         """
         if x.keys() != self._names:
             return None
-        parts = dict.fromkeys(x, 0.0)
-        numbers = cast("dict[str, float]", x)
+        slopes = dict.fromkeys(x, 0.0)
+        for member in self._linear:
+            share = member.share * (member.calibrator.slope if member.calibrator else 1.0)
+            for name, weight in member.weights.items():
+                if name in slopes:
+                    slopes[name] += share * weight
+        moments, numbers = self._moments, cast("dict[str, float]", x)
         try:
-            encoded = {
-                name: (numbers[name] - mean) * s for name, (mean, s) in self._moments.items()
+            return {
+                name: slope * (numbers[name] - moments[name][0]) * moments[name][1]
+                for name, slope in slopes.items()
             }
         except TypeError:
             return None
-        for member in self._linear:
-            slope = member.share * (member.calibrator.slope if member.calibrator else 1.0)
-            weights = member.weights
-            for name, value in encoded.items():
-                if name in weights:
-                    parts[name] += slope * weights[name] * value
-        return parts
