@@ -6,6 +6,7 @@ change here, nor in the flags, the environment or the files that are built on th
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Mapping
@@ -137,6 +138,8 @@ def from_text(text: str, key: Key) -> object:
     --------
     >>> from_text("0.02", KEYS["gate.budget"]), from_text("a, b", KEYS["learner.classes"])
     (0.02, ('a', 'b'))
+    >>> from_text(".25", KEYS["annotator.noise"])
+    0.25
     >>> from_text("null", KEYS["source.time"]), from_text("null", KEYS["source.label"])
     (None, 'null')
     """
@@ -145,6 +148,10 @@ def from_text(text: str, key: Key) -> object:
         return None
     if DictType in kinds and text.lstrip().startswith("{"):
         return msgspec.json.decode(text, type=key.type)
+    if FloatType in kinds:
+        # As a flag typed by click: `.25` is a number, though JSON has none like it.
+        with contextlib.suppress(ValueError):
+            return msgspec.convert(float(text), key.type)
     if any(issubclass(kind, CollectionType) for kind in kinds):
         items = [item.strip() for item in text.split(",")] if text.strip() else []
         return msgspec.convert(items, key.type, strict=False)
