@@ -1,0 +1,239 @@
+"""`stream-al demo`: its figures, its words, and the baseline that it plays beside the default."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_al.cli.app import application
+from stream_al.cli.demo_runs import FRAUD, DemoRun, demo_config
+from stream_al.cli.demo_text import verdict
+from stream_al.config import SourceConfig
+from stream_al.errors import ConfigError
+from stream_al.replay.baseline import random_asking
+from stream_al.replay.prequential import Scores, StreamScores
+from stream_al.replay.runner import replay
+from stream_al.replay.sources import open_source
+
+PROCESS = (sys.executable, "-c", "from stream_al.cli import main; main()")
+EVENTS, SEED = 3000, 1
+CARDS = SourceConfig()
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a process of its own, with pipes for its output."""
+    return subprocess.run(
+        [*PROCESS, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=cwd
+    )
+
+
+def run(*arguments: str) -> Result:
+    """Run a command line in this process."""
+    return CliRunner().invoke(application, arguments)
+
+
+@pytest.fixture(scope="module")
+def told() -> str:
+    """Return what the demo prints into a pipe."""
+    done = command("demo", "--events", str(EVENTS), "--seed", str(SEED))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def reported() -> dict[str, Any]:
+    """Return the object that the demo prints."""
+    done = run("demo", "--events", str(EVENTS), "--seed", str(SEED), "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def few_scores() -> Scores:
+    """Score a few events."""
+    scores = StreamScores(4)
+    for truth in "0100":
+        scores.update(truth, "0", {"0": 0.9, "1": 0.1})
+    return scores.whole()
+
+
+FEW = few_scores()
+
+
+def played(asked: int, whole: float | None, half: float | None) -> DemoRun:
+    """Make a run with the average precision of choice, on the whole and its second half."""
+    metrics, later = (
+        msgspec.structs.replace(
+            FEW, average_precision=ap, ranked_class=None if ap is None else FRAUD
+        )
+        for ap in (whole, half)
+    )
+    return DemoRun(name="run", asked=asked, metrics=metrics, metrics_second_half=later)
+
+
+def test_figures_are_those_of_a_direct_replay(reported: dict[str, Any], told: str) -> None:
+    """The first row is what a replay with the demo's configuration comes to, digit by digit."""
+    config = demo_config(SEED)
+    report = replay(open_source(f"cards:{EVENTS}:{SEED}", config.source), config)
+    ours = reported["runs"][0]
+    assert ours["asked"] == report.asked
+    assert ours["metrics"] == msgspec.to_builtins(report.metrics)
+    assert ours["metrics_second_half"] == msgspec.to_builtins(report.metrics_second_half)
+    assert report.metrics_second_half is not None
+    row = next(line for line in told.splitlines() if line.startswith("stream_al, budget"))
+    fraud = report.metrics.per_class["1"]
+    assert row.split()[-5:] == [
+        f"{report.asked:,}",
+        f"{report.metrics.average_precision:.3f}",
+        f"{report.metrics_second_half.average_precision:.3f}",
+        f"{fraud.precision:.3f}" if fraud.predicted else "-",
+        f"{fraud.recall:.3f}",
+    ]
+
+
+def test_random_rows_are_those_of_the_baseline(reported: dict[str, Any]) -> None:
+    """The other rows are the baseline's at 2 % and 20 %, on the same stream."""
+    for run, ratio in zip(reported["runs"][1:], (0.02, 0.2), strict=True):
+        source = open_source(f"cards:{EVENTS}:{SEED}", CARDS)
+        report = random_asking(source, ("0", "1"), ratio, SEED)
+        assert run["asked"] == report.asked
+        assert run["metrics"] == msgspec.to_builtins(report.metrics)
+    assert reported["labels_saved"] == reported["runs"][2]["asked"] - reported["runs"][0]["asked"]
+
+
+def test_text_fits_a_terminal_and_a_pipe(told: str) -> None:
+    """No line is wider than 80 columns, and a pipe gets no escape sequence."""
+    assert max(map(len, told.splitlines())) <= 80
+    assert "\x1b" not in told
+
+
+def test_commands_that_it_names_run(told: str, tmp_path: Path) -> None:
+    """Every command that the demo names works as it is printed, but for a shorter stream."""
+    rows = ["COLUMN,amount,country"]
+    rows += [f"{'yes' if i % 7 == 0 else 'no'},{i % 13},{'AB'[i % 2]}" for i in range(300)]
+    (tmp_path / "YOUR.csv").write_text("\n".join(rows) + "\n")
+    lines = told.replace("\\\n", " ").splitlines()
+    named = [shlex.split(line)[1:] for line in lines if line.startswith("    stream-al ")]
+    assert [arguments[0] for arguments in named] == ["replay", "replay", "compare", "config"]
+    for arguments in named:
+        shorter = ["--seeds", "1", "--limit", "500"] if arguments[0] == "compare" else []
+        done = command(*arguments, *shorter, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "[gate]" in (tmp_path / "stream-al.toml").read_text()
+
+
+def test_progress_is_shown_on_a_terminal() -> None:
+    """A terminal's standard error gets a bar that ends at 100 %; standard output stays clean."""
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [*PROCESS, "demo", "--events", "1000", "--json"], stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 65536):
+            shown += piece
+    except OSError:  # how Linux says that the other end of a terminal was closed
+        assert shown
+    out, _ = done.communicate(timeout=60)
+    os.close(ours)
+    assert done.returncode == 0
+    assert b"3 runs over 1,000 events" in shown
+    assert b"100%" in shown
+    assert json.loads(out)["events"] == 1000
+
+
+@pytest.mark.parametrize("arguments", [("--events", "999"), ("--seed", "-1"), ("extra",)])
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+    """What the demo cannot be asked for is refused in one line, with exit code 2."""
+    done = run("demo", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_loss_is_called_a_loss() -> None:
+    """Where random asking ranks better, the sentence says lower, whatever the labels saved."""
+    assert verdict(played(20, 0.1, 0.3), played(200, 0.4, 0.2)) == (
+        "stream_al asked for 20 labels, 180 (90%) fewer than random asking at 20%. Its average "
+        "precision was lower on the whole stream (0.100 to 0.400) and higher on the second half "
+        "(0.300 to 0.200)."
+    )
+
+
+FIGURE = st.none() | st.floats(0, 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.builds(played, st.integers(0, 50_000), FIGURE, FIGURE),
+    st.builds(played, st.integers(0, 50_000), FIGURE, FIGURE),
+)
+def test_verdict_claims_what_the_figures_say(ours: DemoRun, many: DemoRun) -> None:
+    """For any figures the sentence says higher, lower or the same as the shown digits do."""
+    said = verdict(ours, many)
+    for stretch, mine, theirs in (
+        ("the whole stream", ours.metrics, many.metrics),
+        ("the second half", ours.metrics_second_half, many.metrics_second_half),
+    ):
+        assert mine is not None
+        assert theirs is not None
+        if mine.average_precision is None or theirs.average_precision is None:
+            assert stretch not in said
+            continue
+        one, other = f"{mine.average_precision:.3f}", f"{theirs.average_precision:.3f}"
+        word = "higher" if one > other else "lower" if one < other else "the same"
+        assert f"{word} on {stretch} ({one} to {other})" in said
+    assert ("no fewer than" in said) == (ours.asked >= many.asked)
+
+
+def test_baseline_learns_what_it_asks_for() -> None:
+    """More labels make the plain loop better, none leave it at a half for either class."""
+    source = SourceConfig(label="is_phishing")
+    classes = ("false", "true")
+    none, some, all_of_them = (
+        random_asking(open_source("river:Phishing", source), classes, ratio)
+        for ratio in (0.0, 0.05, 1.0)
+    )
+    assert (none.asked, all_of_them.asked) == (0, 1250)
+    assert none.metrics.roc_auc == 0.5
+    assert none.metrics.brier == 0.25
+    areas = [report.metrics.roc_auc or 0.0 for report in (none, some, all_of_them)]
+    assert areas == sorted(set(areas))
+
+
+def test_baseline_takes_more_than_two_classes() -> None:
+    """With seven classes the plain loop still gives probabilities over all, and gets better."""
+    source = SourceConfig(label="category")
+    classes = ("brickface", "cement", "foliage", "grass", "path", "sky", "window")
+    few, many = (
+        random_asking(open_source("river:ImageSegments", source), classes, ratio)
+        for ratio in (0.0, 0.2)
+    )
+    assert few.metrics.log_loss == pytest.approx(1.9459, abs=1e-4)
+    assert many.metrics.without_probabilities == 0
+    assert (many.metrics.accuracy or 0) > 0.5
+
+
+def test_baseline_refuses_one_class() -> None:
+    """A stream with one class has nothing to be told apart: refused before it is read."""
+    with pytest.raises(ConfigError, match="expected at least two"):
+        random_asking(open_source("cards:10", CARDS), ("0",), 0.1)
+
+
+def test_baseline_says_how_far_it_is() -> None:
+    """The steps told of add up to the stream's length."""
+    steps: list[int] = []
+    random_asking(open_source("cards:1234", CARDS), ("0", "1"), 0.1, progress=steps.append)
+    assert sum(steps) == 1234
