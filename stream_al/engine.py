@@ -74,7 +74,9 @@ class Core:
         InputError
             If the partition's offsets do not grow.
         """
-        return self._decide_batch((event,), now, None)[0]
+        decisions: list[Decision] = []
+        self._decide_into(decisions, (event,), now, None)
+        return decisions[0]
 
     def decide_many(
         self,
@@ -99,19 +101,21 @@ class Core:
         InputError
             If a partition's offsets do not grow; the events before are decided.
         """
-        return self._decide_batch(events, now, until)
+        decisions: list[Decision] = []
+        self._decide_into(decisions, events, now, until)
+        return decisions
 
-    def _decide_batch(
+    def _decide_into(
         self,
+        decisions: list[Decision],
         events: Iterable[Event],
         now: float | None,
         until: Callable[[Decision], bool] | None,
-    ) -> list[Decision]:
+    ) -> None:
         learner, stamp, decide = self.fold.learner, self.fold.stamp, self.gate.decide
         predict, weigh, prior = learner.predict_one, learner.weigh_one, learner.prior
         place: tuple[str, int] | None = None
         state = _NO_STATE
-        decisions = []
         for event in events:
             if (event.topic, event.partition) != place:
                 place = (event.topic, event.partition)
@@ -135,7 +139,6 @@ class Core:
             decisions.append(decision)
             if until is not None and until(decision):
                 break
-        return decisions
 
 
 class Engine(Core):
@@ -193,10 +196,14 @@ class Engine(Core):
         until: Callable[[Decision], bool] | None = None,
     ) -> list[Decision]:
         """Decide about a batch; see `Core.decide_many`. What it publishes is folded after it."""
-        decisions = self._decide_batch(events, now, until)
-        for decision in decisions:
-            if decision.request is not None or decision.observed is not None:
-                self._settle(decision)
+        decisions: list[Decision] = []
+        try:
+            self._decide_into(decisions, events, now, until)
+        finally:
+            # What was decided before a bad event stands, and can be answered.
+            for decision in decisions:
+                if decision.request is not None or decision.observed is not None:
+                    self._settle(decision)
         return decisions
 
     def learn_one(self, label: Label) -> Outcome:

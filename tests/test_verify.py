@@ -48,7 +48,9 @@ def record(path: Path, **sections: object) -> tuple[list[bytes], list[bytes]]:
         annotator=AnnotatorConfig(delay="100", noise=0.1, abstain=0.1),
     )
     for name, section in sections.items():
-        config = Config(**{f: getattr(config, f) for f in config.__struct_fields__} | {name: section})
+        config = Config(
+            **{f: getattr(config, f) for f in config.__struct_fields__} | {name: section}
+        )
     decisions, training = io.BytesIO(), io.BytesIO()
     source = open_source(str(path), config.source)
     Replay(config, decisions=decisions, training=training).run(source)

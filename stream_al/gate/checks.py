@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
 
 from stream_al import keyed
 from stream_al.config import GateConfig
@@ -14,6 +15,8 @@ from stream_al.gate.scores import Score
 from stream_al.records import Event, ModelStamp
 
 __all__ = ["check_policy", "check_score"]
+
+_T = TypeVar("_T")
 
 _STEPS = 20_000
 
@@ -65,12 +68,12 @@ def check_policy(make: Callable[[], Policy]) -> None:
     >>> check_policy(lambda: Quantile(rate=0.02))
 
     >>> class Overeager(Fixed, frozen=True):
-    ...     def p_ask(self, level, score):
-    ...         return 2.0 * score
+    ...     def propose(self, level, score):
+    ...         return self.at, 2.0 * score
     >>> check_policy(lambda: Overeager(at=0.5))
     Traceback (most recent call last):
         ...
-    AssertionError: Overeager.p_ask(0.0, 0.75) must be a probability in [0, 1], not 1.5
+    AssertionError: Overeager.propose(0.0, 0.75) must give a probability in [0, 1], not 1.5
     """
     used = _Checked(make())
     met = [used.initial()]
@@ -97,44 +100,43 @@ class _Checked:
     def moved(self, level: float, score: float, asked: bool) -> float:
         return self._level(self.policy.moved, (level, score, asked))
 
-    def p_ask(self, level: float, score: float) -> float:
-        p = self._call(self.policy.p_ask, (level, score))
-        self._need(0.0 <= p <= 1.0, "p_ask", (level, score), "a probability in [0, 1]", p)
-        return p
-
-    def threshold(self, level: float) -> float:
-        threshold = self._call(self.policy.threshold, (level,))
-        self._need(0.0 <= threshold <= 1.0, "threshold", (level,), "in [0, 1]", threshold)
-        return threshold
+    def propose(self, level: float, score: float) -> tuple[float, float]:
+        arguments = (level, score)
+        proposal = self._call(self.policy.propose, arguments)
+        if not isinstance(proposal, tuple) or len(proposal) != 2:
+            self._fail("propose", arguments, "a threshold and a probability", proposal)
+        for value, what in zip(proposal, ("threshold", "probability"), strict=True):
+            if not (_is_plain(value) and 0.0 <= value <= 1.0):
+                self._fail("propose", arguments, f"a {what} in [0, 1]", value)
+        return proposal
 
     def _level(self, method: Callable[..., float], arguments: tuple[object, ...]) -> float:
         level = self._call(method, arguments)
-        self._need(math.isfinite(level), method.__name__, arguments, "finite", level)
+        if not (_is_plain(level) and math.isfinite(level)):
+            self._fail(method.__name__, arguments, "a finite float", level)
         return level
 
-    def _call(self, method: Callable[..., float], arguments: tuple[object, ...]) -> float:
+    def _call(self, method: Callable[..., _T], arguments: tuple[object, ...]) -> _T:
         try:
-            value = method(*arguments)
+            return method(*arguments)
         except Exception as error:
             raise AssertionError(
                 f"{self._text(method.__name__, arguments)} must not raise: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        # Levels and probabilities are written as JSON, which other number types are not.
-        plain = type(value) in (float, int)
-        self._need(plain, method.__name__, arguments, "a plain float", value)
-        return value
 
-    def _need(
-        self, holds: bool, method: str, arguments: tuple[object, ...], expected: str, value: object
-    ) -> None:
-        if not holds:
-            raise AssertionError(
-                f"{self._text(method, arguments)} must be {expected}, not {value!r}"
-            )
+    def _fail(
+        self, method: str, arguments: tuple[object, ...], expected: str, value: object
+    ) -> NoReturn:
+        raise AssertionError(f"{self._text(method, arguments)} must give {expected}, not {value!r}")
 
     def _text(self, method: str, arguments: tuple[object, ...]) -> str:
         return f"{self._name}.{method}({', '.join(map(repr, arguments))})"
+
+
+def _is_plain(value: object) -> bool:
+    # What is decided is written as JSON, which other types of numbers are not.
+    return type(value) in (float, int)
 
 
 def _lead(policy: _Checked, name: str, score_of: Callable[[int], float]) -> float:
@@ -142,10 +144,9 @@ def _lead(policy: _Checked, name: str, score_of: Callable[[int], float]) -> floa
     level = policy.initial()
     for i in range(_STEPS):
         score = score_of(i)
-        policy.threshold(level)
-        p = policy.p_ask(level, score)
+        _, p = policy.propose(level, score)
         asked = p >= 1.0 or (p > 0.0 and keyed.uniform("check", name, i) < p)
-        if i % 100 == 0:
+        if i % 1_000 == 0:
             _check_same(policy, policy, [level], "itself, called again")
         level = policy.moved(level, score, asked)
     return level
@@ -156,12 +157,10 @@ def _check_same(one: _Checked, other: _Checked, levels: Sequence[float], whom: s
     if one.initial() != other.initial():
         raise AssertionError(f"{name}.initial() must be the same as of {whom}")
     for level in levels:
-        if one.threshold(level) != other.threshold(level):
-            raise AssertionError(f"{name}.threshold({level!r}) must be the same as of {whom}")
         for score in _SCORES:
-            if one.p_ask(level, score) != other.p_ask(level, score):
+            if one.propose(level, score) != other.propose(level, score):
                 raise AssertionError(
-                    f"{name}.p_ask({level!r}, {score!r}) must be the same as of {whom}"
+                    f"{name}.propose({level!r}, {score!r}) must be the same as of {whom}"
                 )
             for asked in (True, False):
                 if one.moved(level, score, asked) != other.moved(level, score, asked):
@@ -183,7 +182,7 @@ def _check_budget(
 ) -> None:
     gate = Gate(config, score=lambda p, _: p["score"], policy=policy)
     state = gate.fresh_state()
-    for i in range(2_000):
+    for i in range(1_000):
         event, p = Event(offset=i, features={}), {"score": score_of(i), "": 0.0}
         predicted = gate.decide(state, event, p, p, _STAMP, lambda _, __: {}, None).prediction
         if state.requests > config.budget * (i + 1) + config.burst + 1e-9:
@@ -297,7 +296,7 @@ def _scored(
         raise AssertionError(f"{text} must not raise: {type(error).__name__}: {error}") from error
     if text != f"score({p!r}, {prior!r})":
         raise AssertionError(f"{text} must leave what it is given, not make it {p!r}, {prior!r}")
-    if type(value) not in (float, int):
+    if not _is_plain(value):
         raise AssertionError(f"{text} must be a plain float, not {value!r}")
     if not -1e-9 <= value <= 1.0 + 1e-9:
         raise AssertionError(f"{text} must be in [0, 1], not {value!r}")

@@ -12,13 +12,15 @@ __all__ = ["block_length", "pick"]
 def block_length(rate: float) -> int:
     """Return L = ceil(1 / rate), the events in a block; 0 where nothing is explored.
 
+    A rate below one event in 2**53 explores nothing: no stream is that long.
+
     Examples
     --------
     >>> block_length(0.01), block_length(0.3), block_length(0.0)
     (100, 4, 0)
     """
     # 1 / 0.01 must be 100 and not 101 whatever the last bit of the product that made the rate.
-    return math.ceil(1.0 / rate - 1e-9) if rate > 0.0 else 0
+    return math.ceil(1.0 / rate - 1e-9) if rate >= 2.0**-53 else 0
 
 
 def pick(salt: int, partition: int, block: int, length: int) -> int:

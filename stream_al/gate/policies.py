@@ -160,7 +160,7 @@ class SelectiveSampling(msgspec.Struct, frozen=True):
     def propose(self, level: float, score: float) -> tuple[float, float]:
         """Ask with probability b / (b + 1 - score); one half at the threshold."""
         b = math.exp(level)
-        return max(0.0, 1.0 - b), b / (b + 1.0 - score)
+        return max(0.0, 1.0 - b), b / (b + (1.0 - score))
 
     def moved(self, level: float, score: float, asked: bool) -> float:  # noqa: ARG002
         """Move log b against the probability, not the draw: less noise."""

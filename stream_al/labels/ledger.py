@@ -68,9 +68,11 @@ class Ledger:
         Returns
         -------
         bool
-            False if the user's id is that of a request still open: an answer by that id could be
-            meant for either, so the new request is not opened, and answers to it are unknown.
+            False if nothing was opened: the request has ended before, or the user's id is that
+            of another request still open, so that an answer by that id could be meant for either.
         """
+        if request.request_id in self._ended or request.request_id in self._open:
+            return False
         if request.id:
             if request.id in self._ids:
                 return False

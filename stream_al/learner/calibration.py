@@ -63,7 +63,7 @@ class Calibrator:
         if len(p) == 2:
             q = self.pair(log_odds(p[1]))
             return [1.0 - q, q]
-        return _softmax([self.slope * math.log(max(q, 1e-15)) for q in p])
+        return self._temper([math.log(max(q, 1e-15)) for q in p])
 
     def learn_one(self, p: list[float], k: int) -> float:
         """Learn that what was predicted `p`, uncalibrated, is of class `k`.
@@ -93,8 +93,14 @@ class Calibrator:
         self.intercept -= (ss - si * z) * step
         return q if k else 1.0 - q
 
+    def _temper(self, z: list[float]) -> list[float]:
+        tempered = [self.slope * value for value in z]
+        # What two classes taught of the second's bias holds when a third turns up.
+        tempered[1] += self.intercept
+        return _softmax(tempered)
+
     def _learn_temperature(self, z: list[float], k: int) -> float:
-        q = _softmax([self.slope * value for value in z])
+        q = self._temper(z)
         mean = sum([w * value for w, value in zip(q, z, strict=True)])
         spread = sum([w * (value - mean) ** 2 for w, value in zip(q, z, strict=True)])
         self._spread = _KEEP * self._spread + spread + _PRIOR_SPREAD * (1.0 - _KEEP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 from stream_al.config import LearnerConfig
 from stream_al.errors import ConfigError
@@ -32,10 +33,17 @@ _RECENT = 0.97
 class Member:
     """One copy of the model, its calibration, and the log loss that its weight comes from."""
 
-    def __init__(self, model: Model, *, calibrate: bool) -> None:
-        self.model = model
+    def __init__(self, make: Callable[[], Model], *, calibrate: bool) -> None:
+        self._make = make
+        self.model = make()
         self.calibrator = Calibrator() if calibrate else None
         self.loss = 0.0
+
+    def start_over(self, n_classes: int) -> None:
+        """Forget everything but the loss: a model that diverged never comes back by learning."""
+        self.model = self._make()
+        self.model.grow(n_classes)
+        self.calibrator = Calibrator() if self.calibrator else None
 
     def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
         """Return the calibrated probabilities."""
@@ -46,6 +54,9 @@ class Member:
         """Meet a label before learning it: move the calibration and the weight."""
         p = self.model.predict_one(x, n_classes)
         q = self.calibrator.learn_one(p, k) if self.calibrator else p[k]
+        if not math.isfinite(q):
+            self.start_over(n_classes)
+            q = 0.0
         self.loss = _RECENT * self.loss - math.log(max(q, 1e-4))
 
 
@@ -89,9 +100,9 @@ class Committee:
             # A model without a learning rate would be the same at each: one does.
             for rate in rates if config.model == "logistic" else rates[-1:]:
                 seed = config.seed + len(self._members)
-                model = Model.over(functools.partial(factory, rate, seed))
-                model.grow(len(self.classes))
-                member = Member(model, calibrate=config.calibrate)
+                make = functools.partial(Model.over, functools.partial(factory, rate, seed))
+                member = Member(make, calibrate=config.calibrate)
+                member.model.grow(len(self.classes))
                 members.append(member)
                 self._members.append(member)
             self._memories.append((memory, members))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 from river import compose, preprocessing
@@ -12,6 +13,10 @@ from stream_al.records import Features
 __all__ = ["Encoder", "PipelineEncoder", "StandardEncoder"]
 
 _UNSEEN = (0.0, 0.0)
+
+FARTHEST = 1000.0
+"""Deviations from the mean beyond which a number counts as no farther. Heavy tails carry meaning and
+are left alone; one absurd number must not undo what a model has learnt."""
 
 
 class Encoder(Protocol):
@@ -31,7 +36,7 @@ class StandardEncoder:
     """Standardise numbers and one-hot encode categories.
 
     Means and deviations are river's `preprocessing.StandardScaler`, learnt by `learn_one` from
-    observed events only. Text and booleans become ``name=value`` with value 1. A number that was
+    observed events only, and cut off at `FARTHEST`. Text and booleans become ``name=value`` with value 1. A number that was
     never observed, or never varied, becomes 0.
 
     Parameters
@@ -87,7 +92,8 @@ class StandardEncoder:
         for name, value in x.items():
             if type(value) is float or type(value) is int:
                 mean, scale = moments.get(name, _UNSEEN)
-                encoded[name] = (value - mean) * scale
+                z = (value - mean) * scale
+                encoded[name] = z if -FARTHEST < z < FARTHEST else math.copysign(FARTHEST, z)
             else:
                 category = f"{name}={value}"
                 if not self._dense or category in encoded:

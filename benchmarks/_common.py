@@ -1,0 +1,94 @@
+"""What the benchmark programs share: where the data lie, clocks, resident memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream_al.errors import ConfigError, InputError
+
+__all__ = ["Timing", "recorded_stream", "resident_bytes", "timed"]
+
+_STATM = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one pass over a number of events took.
+
+    Attributes
+    ----------
+    events, asked
+        Events of the pass; those that were asked for, 0 where nothing asks.
+    cpu_s, wall_s
+        Processor time of this process, which other work on the machine does not lengthen, and
+        time on the clock; seconds.
+    """
+
+    events: int
+    asked: int
+    cpu_s: float
+    wall_s: float
+
+    @property
+    def cpu_us_per_event(self) -> float:
+        """Processor time of one event, microseconds."""
+        return 1e6 * self.cpu_s / self.events
+
+    @property
+    def wall_us_per_event(self) -> float:
+        """Time on the clock of one event, microseconds."""
+        return 1e6 * self.wall_s / self.events
+
+
+def timed(events: int, run: Callable[[], int]) -> Timing:
+    """Time one pass; `run` returns how many events were asked for."""
+    # The data of the other arms would be walked through by each full collection within the pass.
+    gc.collect()
+    gc.freeze()
+    wall, cpu = time.perf_counter(), time.process_time()
+    asked = run()
+    cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
+    gc.unfreeze()
+    return Timing(events, asked, cpu_s, wall_s)
+
+
+def recorded_stream(name: str) -> Path:
+    """Find a recorded stream in the folder ``STREAM_AL_DATA``, or in ``../shared/data``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder.
+    InputError
+        If the folder does not hold the stream.
+    """
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("STREAM_AL_DATA") or default)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"no folder {str(folder)!r}; expected the one that holds the recorded streams "
+            f"({name}.csv.gz and others)",
+            "STREAM_AL_DATA",
+        )
+    path = folder / f"{name}.csv.gz"
+    if not path.is_file():
+        raise InputError("no such file; expected a recorded stream of that name", str(path))
+    return path
+
+
+def resident_bytes() -> int:
+    """Tell how much memory of this process is resident; Linux only.
+
+    Raises
+    ------
+    ConfigError
+        If the system has no ``/proc``.
+    """
+    if not _STATM.exists():
+        raise ConfigError("resident memory is read from there, on Linux only", str(_STATM))
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
