@@ -7,12 +7,15 @@ other work on the machine does not lengthen it; time on the clock is reported be
 
 The arms:
 
-- ``engine_learn``: `Engine` with one plain model (``learner.committee = false``), all other
-  defaults: 5 % budget, calibration on. Makes each `Event`, decides, and answers at once what is
-  asked. ``engine_learn_committee``: the same with the default committee.
+- ``engine_learn``: `Engine` with one plain model (``learner.committee = false``), a budget of 2 %,
+  all other defaults, so calibration is on. Makes each `Event`, decides in batches that end with
+  each event that is asked about, and answers it at once. ``engine_learn_committee``: the same with
+  the default committee.
 - ``river_sampler``: river's ``EntropySampler(StandardScaler() | LogisticRegression())``, as its
   documentation uses it; its discount factor is searched beforehand, so that it asks for the
   share of events that the engine asks for.
+- ``engine_learn_more``, ``river_sampler_more``: the same two at 5 %; a label costs the engine more
+  than river, since it is also matched, logged, calibrated with and explained.
 - ``scikit_activeml``: ``VariableUncertainty`` at the same budget around ``SklearnClassifier``, by
   its documentation's loop for incremental classifiers: predict, query, update, ``partial_fit``
   what is asked. The classifier within is the same river pipeline. The window of past events
@@ -20,8 +23,9 @@ The arms:
 - ``scikit_activeml_refit``: the same by its documentation's introductory loop, which fits anew on
   the last 1,000 events before each query; the classifier within is scikit-learn's scaler and
   logistic regression, on one thread.
-- ``engine_decide``: `Core.decide_one` of existing events by a model that has learnt and stands
-  still. ``engine_decide_committee``: the same with the default committee.
+- ``engine_decide``: `Core.decide_many` of existing events, 500 at a time as in replays, by a model
+  that has learnt and stands still. ``engine_decide_committee``: the same with the default
+  committee.
 - ``bare_predict``: river's ``scaler.transform_one`` and ``model.predict_proba_one``, nothing else.
 """
 
@@ -44,13 +48,15 @@ from _common import Timing, timed
 from numpy.typing import NDArray
 from river import active, compat, compose, linear_model, preprocessing
 
-from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
+from stream_al import Config, Decision, Engine, Event, GateConfig, Label, LearnerConfig
 from stream_al.engine import Core
 from stream_al.records import Features
 
 TARGETS = {"vs_river_sampler": 1.0, "vs_scikit_activeml": 100.0, "decide_vs_bare_predict": 2.0}
-BUDGET = GateConfig().budget
+BUDGET = 0.02
+HIGHER = 0.05
 FEATURES = 10
+BATCH = 500
 WINDOW = 1000
 START = 20
 """Labelled events that scikit-activeml's classifier is given before its first query."""
@@ -87,25 +93,31 @@ def _pipeline() -> compose.Pipeline:
     return compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
 
 
-def _engine(*, committee: bool) -> Engine:
-    return Engine(Config(learner=LearnerConfig(committee=committee)))
+def _engine(*, committee: bool, budget: float = BUDGET) -> Engine:
+    gate = GateConfig(budget=budget)
+    return Engine(Config(learner=LearnerConfig(committee=committee), gate=gate))
 
 
 def _decide_and_learn(engine: Engine, stream: Stream) -> int:
     asked = 0
     labels = stream.labels
-    for offset, x in enumerate(stream.rows):
-        decision = engine.decide_one(Event(offset=offset, features=x))
-        if decision.request is not None:
+    events = (Event(offset=offset, features=x) for offset, x in enumerate(stream.rows))
+    while decided := engine.decide_many(itertools.islice(events, BATCH), until=_asks):
+        request = decided[-1].request
+        if request is not None:
             asked += 1
-            request = decision.request.request_id
-            engine.learn_one(Label(request_id=request, label=labels[offset]))
+            label = labels[request.offset]
+            engine.learn_one(Label(request_id=request.request_id, label=label))
     return asked
 
 
-def engine_learn(stream: Stream, *, committee: bool) -> Timing:
+def _asks(decision: Decision) -> bool:
+    return decision.request is not None
+
+
+def engine_learn(stream: Stream, *, committee: bool, budget: float = BUDGET) -> Timing:
     """Time `Engine`, deciding and learning."""
-    engine = _engine(committee=committee)
+    engine = _engine(committee=committee, budget=budget)
     return timed(len(stream.rows), lambda: _decide_and_learn(engine, stream))
 
 
@@ -196,9 +208,10 @@ class EngineDecide:
 
         def run() -> int:
             asked = 0
-            for event in events:
+            for start in range(0, len(events), BATCH):
                 # The engine's own method would fold what is observed, so the model would move.
-                asked += Core.decide_one(core, event).asked
+                for decision in Core.decide_many(core, events[start : start + BATCH]):
+                    asked += decision.asked
             return asked
 
         return timed(len(events), run)
@@ -233,9 +246,13 @@ def measure(events: int, slow_events: int, repetitions: int) -> dict[str, Any]:
     stream = make_stream(max(events, START + slow_events))
     engine_share = engine_learn(stream, committee=False).asked / len(stream.rows)
     factor = find_discount_factor(stream, engine_share)
+    higher_share = engine_learn(stream, committee=False, budget=HIGHER).asked / len(stream.rows)
+    higher = find_discount_factor(stream, higher_share)
     arms: dict[str, Callable[[], Timing]] = {
         "engine_learn": lambda: engine_learn(stream, committee=False),
         "river_sampler": lambda: river_sampler(stream, factor),
+        "engine_learn_more": lambda: engine_learn(stream, committee=False, budget=HIGHER),
+        "river_sampler_more": lambda: river_sampler(stream, higher),
         "engine_decide": EngineDecide(stream, committee=False),
         "bare_predict": BarePredict(stream),
         "engine_learn_committee": lambda: engine_learn(stream, committee=True),
@@ -271,6 +288,7 @@ def _compared(cpu: dict[str, list[float]], wall: dict[str, list[float]]) -> dict
         "vs_river_sampler": times("river_sampler", "engine_learn"),
         "vs_scikit_activeml": times("scikit_activeml", "engine_learn"),
         "decide_vs_bare_predict": times("engine_decide", "bare_predict"),
+        "vs_river_sampler_at_5_percent": times("river_sampler_more", "engine_learn_more"),
         "vs_scikit_activeml_refit": times("scikit_activeml_refit", "engine_learn"),
         "committee_vs_river_sampler": times("river_sampler", "engine_learn_committee"),
         "committee_decide_vs_bare_predict": times("engine_decide_committee", "bare_predict"),

@@ -105,6 +105,10 @@ class Core:
         self._decide_into(decisions, events, now, until)
         return decisions
 
+    def _open_gate(self, topic: str, partition: int) -> GateState:
+        state = self.states[topic, partition] = self.gate.fresh_state()
+        return state
+
     def _decide_into(
         self,
         decisions: list[Decision],
@@ -114,14 +118,11 @@ class Core:
     ) -> None:
         learner, stamp, decide = self.fold.learner, self.fold.stamp, self.gate.decide
         predict, weigh, prior = learner.predict_one, learner.weigh_one, learner.prior
-        place: tuple[str, int] | None = None
-        state = _NO_STATE
+        topic, partition, state = "", -1, _NO_STATE
         for event in events:
-            if (event.topic, event.partition) != place:
-                place = (event.topic, event.partition)
-                if place not in self.states:
-                    self.states[place] = self.gate.fresh_state()
-                state = self.states[place]
+            if event.partition != partition or event.topic != topic:
+                topic, partition = event.topic, event.partition
+                state = self.states.get((topic, partition)) or self._open_gate(topic, partition)
             if event.offset < state.next_offset:
                 raise InputError(
                     f"offset {event.offset} comes after {state.next_offset - 1} in partition "

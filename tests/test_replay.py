@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +19,10 @@ from stream_al.replay.runner import Replay, Report, replay
 from stream_al.replay.sources import open_source
 
 
-def play(config: Config, spec: str = "cards:3000") -> tuple[Report, list[dict], list[dict]]:
+Row: TypeAlias = dict[str, Any]
+
+
+def play(config: Config, spec: str = "cards:3000") -> tuple[Report, list[Row], list[Row]]:
     """Replay and return the report, the decision rows and the training records."""
     decisions, training = io.BytesIO(), io.BytesIO()
     source = open_source(spec, config.source, limit=config.replay.limit)
@@ -121,11 +125,11 @@ def _repeating(path: Path) -> str:
 def test_an_id_asked_again_while_its_request_is_open_stops_the_replay(tmp_path: Path) -> None:
     """The row that asks about an open id is named; skipping counts it and goes on."""
     spec = _repeating(tmp_path / "s.csv")
-    sections = {"gate": GateConfig(budget=1.0), "annotator": AnnotatorConfig(delay="100")}
-    stop = Config(source=SourceConfig(id="id"), **sections)
+    gate, late = GateConfig(budget=1.0), AnnotatorConfig(delay="100")
+    stop = Config(source=SourceConfig(id="id"), gate=gate, annotator=late)
     with pytest.raises(InputError, match=r"s\.csv, line 7, column 'id': id 'a0' is asked again"):
         replay(open_source(spec, stop.source), stop)
-    skip = Config(source=SourceConfig(id="id", on_error="skip"), **sections)
+    skip = Config(source=SourceConfig(id="id", on_error="skip"), gate=gate, annotator=late)
     report = replay(open_source(spec, skip.source), skip)
     assert report.events == report.asked == 40
     assert report.skip_reasons == {"id asked again while open": 35}

@@ -167,11 +167,11 @@ def test_a_changed_event_is_found(
     change: Callable[[list[bytes], int], list[bytes]] | str,
     where: float,
 ) -> None:
-    """One event altered, removed or swapped, or its label altered, asked or not, is a difference."""
+    """One event altered, removed or swapped, or only its label altered, is a difference."""
     lines = stream.read_bytes().splitlines()
     i = _index(lines, where, _swapped if change is _swapped else _without)
     if change is _without or change is _swapped:
-        lines = change(lines, i)  # type: ignore[operator]
+        lines = change(lines, i)
         if change is _swapped:
             # Times may not run backwards, so only the rest of the two rows changes places.
             one, other = lines[i].split(b",", 1), lines[i + 1].split(b",", 1)

@@ -137,9 +137,8 @@ class Quantile(msgspec.Struct, frozen=True):
 
     def moved(self, level: float, score: float, asked: bool) -> float:  # noqa: ARG002
         """Move the level within the log odds that a double distinguishes from 0 and 1."""
-        if asked:
-            return min(level + self.step * (1.0 - self.rate), 30.0)
-        return max(level - self.step * self.rate, -30.0)
+        level += self.step * (asked - self.rate)
+        return -30.0 if level < -30.0 else 30.0 if level > 30.0 else level
 
 
 class SelectiveSampling(msgspec.Struct, frozen=True):

@@ -98,6 +98,9 @@ class Rarity:
             self._scale = 1.0 / (1.0 + max(self._bonus.values()))
             self._prior = prior
         bonus = self._bonus
+        if len(p) == 2:
+            (one, q), (other, r) = p.items()
+            return (1.0 - abs(q - r) + q * bonus[one] + r * bonus[other]) * self._scale
         score = margin(p, prior)
         for name, q in p.items():
             score += q * bonus[name]

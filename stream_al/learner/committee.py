@@ -157,10 +157,11 @@ class Committee:
         for i, (memory, members) in enumerate(self._memories):
             drawn = memory.draw(self._config.draws, "rehearse", self._config.seed, i, offset)
             lessons = [(self._encoder.transform_one(d.x), d.k, d.weight) for d in drawn]
-            lessons.append((z, k, weight))
             for member in members:
+                learn_one = member.model.learn_one
                 for lesson in lessons:
-                    member.model.learn_one(*lesson)
+                    learn_one(*lesson)
+                learn_one(z, k, weight)
             memory.add(past)
         self.labels += 1
         self._moved = True
@@ -171,16 +172,17 @@ class Committee:
         Uniform before the first label and wherever a model diverged; empty before any class is
         known.
         """
-        n = len(self.classes)
-        if not self.labels or n < 2:
-            return dict.fromkeys(self.classes, 1.0 / n) if n else {}
         if self._moved:
             self._plan = self._linear_plan()
             self._moved = False
         if self._plan is not None:
             q = self._plan.predict_one(x)
             if q is not None and q == q:
-                return {self.classes[0]: 1.0 - q, self.classes[1]: q}
+                first, second = self.classes
+                return {first: 1.0 - q, second: q}
+        n = len(self.classes)
+        if not self.labels or n < 2:
+            return dict.fromkeys(self.classes, 1.0 / n) if n else {}
         return dict(zip(self.classes, self._mix(self._encoder.transform_one(x), n), strict=True))
 
     def weigh_one(self, x: Features, towards: str, most: int = 5) -> dict[str, float]:
@@ -232,6 +234,8 @@ class Committee:
 
     def _linear_plan(self) -> LinearPlan | None:
         if not isinstance(self._encoder, StandardEncoder):
+            return None
+        if not self.labels or len(self.classes) != 2:
             return None
         found = []
         for member, share in zip(self._members, self.weights, strict=True):

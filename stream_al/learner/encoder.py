@@ -15,8 +15,8 @@ __all__ = ["Encoder", "PipelineEncoder", "StandardEncoder"]
 _UNSEEN = (0.0, 0.0)
 
 FARTHEST = 1000.0
-"""Deviations from the mean beyond which a number counts as no farther. Heavy tails carry meaning and
-are left alone; one absurd number must not undo what a model has learnt."""
+"""Deviations from the mean beyond which a number counts as no farther. Heavy tails carry meaning
+and are left alone; one absurd number must not undo what a model has learnt."""
 
 
 class Encoder(Protocol):
@@ -36,8 +36,8 @@ class StandardEncoder:
     """Standardise numbers and one-hot encode categories.
 
     Means and deviations are river's `preprocessing.StandardScaler`, learnt by `learn_one` from
-    observed events only, and cut off at `FARTHEST`. Text and booleans become ``name=value`` with value 1. A number that was
-    never observed, or never varied, becomes 0.
+    observed events only; what results is cut off at `FARTHEST`. Text and booleans become
+    ``name=value`` with value 1. A number that was never observed, or never varied, becomes 0.
 
     Parameters
     ----------
@@ -70,11 +70,10 @@ class StandardEncoder:
         """Learn means, deviations and categories from one observed event."""
         numbers = {}
         for name, value in x.items():
-            if isinstance(value, str | bool):
-                if self._dense:
-                    self._zeros[f"{name}={value}"] = 0.0
-            else:
+            if type(value) is float or type(value) is int:
                 numbers[name] = value
+            elif self._dense:
+                self._zeros[f"{name}={value}"] = 0.0
         scaler = self._scaler
         scaler.learn_one(numbers)
         means, variances, moments = scaler.means, scaler.vars, self.moments

@@ -94,17 +94,20 @@ class LinearPlan:
         """
         if x.keys() != self._names:
             return None
-        slopes = dict.fromkeys(x, 0.0)
+        slopes: dict[str, float] = {}
         for member in self._linear:
             share = member.share * (member.calibrator.slope if member.calibrator else 1.0)
-            for name, weight in member.weights.items():
-                if name in slopes:
-                    slopes[name] += share * weight
+            if slopes:
+                for name, weight in member.weights.items():
+                    slopes[name] = slopes.get(name, 0.0) + share * weight
+            else:
+                slopes = {name: share * weight for name, weight in member.weights.items()}
         moments, numbers = self._moments, cast("dict[str, float]", x)
         try:
             return {
-                name: slope * (numbers[name] - moments[name][0]) * moments[name][1]
-                for name, slope in slopes.items()
+                name: slopes[name] * (numbers[name] - mean) * scale
+                for name, (mean, scale) in moments.items()
+                if name in slopes
             }
         except TypeError:
             return None
