@@ -18,7 +18,6 @@ from stream_al.errors import InputError
 from stream_al.replay.runner import Replay, Report, replay
 from stream_al.replay.sources import open_source
 
-
 Row: TypeAlias = dict[str, Any]
 
 
