@@ -40,8 +40,8 @@ class Calibrator:
     --------
     >>> calibrator = Calibrator()
     >>> for _ in range(200):
-    ...     calibrator.learn_one([0.05, 0.95], 1)
-    ...     calibrator.learn_one([0.05, 0.95], 0)
+    ...     right = calibrator.learn_one([0.05, 0.95], 1)
+    ...     wrong = calibrator.learn_one([0.05, 0.95], 0)
     >>> calibrator.apply([0.05, 0.95])[1] < 0.6
     True
     """
