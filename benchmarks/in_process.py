@@ -31,8 +31,10 @@ The arms:
 
 from __future__ import annotations
 
+import cProfile
 import itertools
 import json
+import pstats
 import statistics
 import sys
 from collections import deque
@@ -320,9 +322,18 @@ def _as_text(found: dict[str, Any]) -> str:
     "--slow-events", default=500, show_default=True, help="Events of a scikit-activeml pass."
 )
 @click.option("--repetitions", default=5, show_default=True, help="Passes of each arm.")
+@click.option(
+    "--profile", is_flag=True, help="Show instead where ``engine_learn`` spends its time."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def main(events: int, slow_events: int, repetitions: int, as_json: bool) -> None:
+def main(events: int, slow_events: int, repetitions: int, profile: bool, as_json: bool) -> None:
     """Measure and print."""
+    if profile:
+        stream, engine = make_stream(events), _engine(committee=False)
+        profiler = cProfile.Profile()
+        profiler.runcall(_decide_and_learn, engine, stream)
+        pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(15)
+        return
     found = measure(events, slow_events, repetitions)
     if found["vs_scikit_activeml"] is None:
         click.echo("scikit-activeml is left out: it comes with pip install -e '.[bench]'", err=True)

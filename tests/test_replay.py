@@ -92,10 +92,11 @@ def test_before_the_first_label_the_prediction_is_uniform_over_the_declared_clas
     report, rows, _ = play(declared)
     assert rows[50]["probabilities"] == {"0": 0.5, "1": 0.5}
     assert report.metrics.unpredicted == 0
+    assert report.before_first_label == 101
     report, rows, _ = play(Config(annotator=late))
     assert rows[50]["probabilities"] == {}
     assert rows[50]["prediction"] is None
-    assert report.metrics.unpredicted == 101
+    assert report.metrics.unpredicted == report.before_first_label == 101
 
 
 def test_a_report_adds_up() -> None:

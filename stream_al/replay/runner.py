@@ -33,6 +33,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     events, skipped, skip_reasons
         Events decided; rows that could not be used, by reason.
+    before_first_label
+        Events decided before anything was learnt from a label: predicted as uniform over the
+        known classes, or not at all where none was known (``metrics.unpredicted``).
     asked, asked_ratio, asked_by_reason
         Label requests; per event; by what asked.
     labels, outcomes, open
@@ -51,6 +54,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     skipped: int
     skip_reasons: dict[str, int]
+    before_first_label: int
     asked: int
     asked_ratio: float | None
     asked_by_reason: dict[str, int]
@@ -138,6 +142,7 @@ class Replay:
         self._spent: dict[tuple[str, int], tuple[int, int]] = {}
         self._max_overspend = 0.0
         self._reasked = 0
+        self._before_first_label = 0
 
     def run(
         self,
@@ -218,6 +223,8 @@ class Replay:
     def _account(self, decision: Decision, row: Row, index: int, source: Source) -> None:
         """Record a decision, count it, and send its request to the annotator."""
         prediction, request = decision.prediction, decision.request
+        if not self._engine.fold.learner.labels:
+            self._before_first_label += 1
         if self._decisions is not None:
             self._decisions.write(encode(prediction) + b"\n")
         place = (prediction.topic, prediction.partition)
@@ -255,6 +262,7 @@ class Replay:
             events=events,
             skipped=source.skipped,
             skip_reasons=reasons,
+            before_first_label=self._before_first_label,
             asked=asked,
             asked_ratio=asked / events if events else None,
             asked_by_reason=self._asked_by_reason,
