@@ -78,11 +78,13 @@ class GateConfig(_Section, frozen=True, kw_only=True):
     Attributes
     ----------
     score
-        Informativeness of a prediction.
+        Informativeness of a prediction: ``least-confidence``, ``margin``, ``entropy``, ``rarity``
+        (margin with a bonus for classes that are rare in traffic) or ``risk``.
     risk_class
         With ``score = "risk"``: the class whose probability is the score.
     policy
-        What compares the score with a threshold that it adapts.
+        What compares the score with a threshold that it adapts: ``fixed``, ``variable``,
+        ``randomized-variable``, ``quantile``, ``selective-sampling`` or ``random``.
     budget
         Label requests per event, in (0, 1].
     explore

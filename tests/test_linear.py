@@ -64,12 +64,15 @@ def test_the_short_cut_is_the_long_way(seed: int, config: LearnerConfig, scale: 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("far", [30.0, 1e3, 1e5, 1e12])
 def test_the_short_cut_is_the_long_way_for_outliers(config: LearnerConfig, far: float) -> None:
-    """However far an event lies from the others, either way predicts the same to within 1e-9."""
+    """However far an event lies from the others, either way predicts the same.
+
+    To within 1e-6: the long way takes log odds of probabilities that are rounded to 1.
+    """
     learner, drawn = LEARNT[config], random.Random(8)
     for _ in range(50):
         x: Features = {name: far * float(value) for name, value in numbers(drawn).items()}
         assert list(learner.predict_one(x).values()) == pytest.approx(
-            long_way(learner, x), abs=1e-9
+            long_way(learner, x), abs=1e-6
         )
 
 
