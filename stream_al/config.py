@@ -86,7 +86,8 @@ class GateConfig(_Section, frozen=True, kw_only=True):
         What compares the score with a threshold that it adapts: ``fixed``, ``variable``,
         ``randomized-variable``, ``quantile``, ``selective-sampling`` or ``random``.
     budget
-        Label requests per event, in (0, 1].
+        Label requests per event, in (0, 1]. What exploration and policy both ask for is paid for
+        twice, so a budget of 1 asks for all only with ``explore`` 0 or 1.
     explore
         Share of the budget that is spent on events picked uniformly, in [0, 1].
     burst

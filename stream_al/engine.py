@@ -128,15 +128,21 @@ class Core:
                     f"offset {event.offset} comes after {state.next_offset - 1} in partition "
                     f"{event.partition} of {event.topic!r}; expected offsets that grow"
                 )
-            decision = decide(
-                state,
-                event,
-                predict(event.features),
-                prior,
-                stamp,
-                weigh,
-                event.time if now is None else now,
-            )
+            try:
+                decision = decide(
+                    state,
+                    event,
+                    predict(event.features),
+                    prior,
+                    stamp,
+                    weigh,
+                    event.time if now is None else now,
+                )
+            except TypeError as error:
+                raise InputError(
+                    f"event {event.offset} in partition {partition} of {topic!r}: {error}; "
+                    "expected features that are numbers, text or booleans of Python's own"
+                ) from error
             decisions.append(decision)
             if until is not None and until(decision):
                 break

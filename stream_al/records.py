@@ -187,7 +187,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time
         When, epoch seconds.
     weight
-        How much the answer counts in learning, above 0; 1 by default.
+        How much the answer counts in learning, in (0, 100]; 1 by default.
     """
 
     request_id: str

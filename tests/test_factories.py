@@ -245,7 +245,7 @@ def test_members_are_judged_by_what_was_known_before_the_label(label: str) -> No
     ("model", "said"),
     [
         ("logistics", "unknown model 'logistics'; expected one of logistic, naive-bayes"),
-        ("no_such_module:factory", "cannot load 'no_such_module:factory': No module named"),
+        ("no_such_module:factory", "cannot load 'no_such_module:factory': ModuleNotFoundError"),
         (here("no_such_factory"), "cannot load .*no_such_factory"),
         (here("raising"), "failed without arguments: RuntimeError: no such file"),
         (here("needing"), "failed without arguments: TypeError: needing"),

@@ -165,6 +165,8 @@ def _damage(path: Path, how: str) -> None:
         _rewritten(path, format=2)
     elif how == "fold_id":
         _rewritten(path, fold_id="0" * 16)
+    elif how == "fingerprint":
+        _rewritten(path, fingerprint={"python": "2.7"})
     elif how == "offset":
         _rewritten(path, next_offset=5)
 
@@ -179,6 +181,7 @@ def _damage(path: Path, how: str) -> None:
         ("flipped", "damaged"),
         ("format", "format 2, expected 1"),
         ("fold_id", "another learner configuration"),
+        ("fingerprint", "taken with"),
         ("offset", "offset or digest"),
     ],
 )

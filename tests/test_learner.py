@@ -8,10 +8,10 @@ import random
 import pytest
 
 from stream_al.config import LearnerConfig
-from stream_al.errors import ConfigError
+from stream_al.errors import ConfigError, InputError
 from stream_al.learner.calibration import Calibrator, log_odds, sigmoid
 from stream_al.learner.committee import Committee
-from stream_al.learner.encoder import StandardEncoder
+from stream_al.learner.encoder import Categories, StandardEncoder
 from stream_al.learner.memories import Balanced, Nothing, Past, Recent
 from stream_al.records import Features
 
@@ -212,10 +212,10 @@ def test_one_absurd_number_is_got_over(config: LearnerConfig) -> None:
     assert right >= 240
 
 
-@pytest.mark.parametrize("dense", [True, False])
-def test_numbers_are_standardised_by_what_was_observed(dense: bool) -> None:
+@pytest.mark.parametrize("categories", ["sparse", "dense", "nominal"])
+def test_numbers_are_standardised_by_what_was_observed(categories: Categories) -> None:
     """A number becomes its distance from the mean in deviations; unobserved and constant ones 0."""
-    encoder = StandardEncoder(dense=dense)
+    encoder = StandardEncoder(categories)
     for value in (1.0, 2.0, 3.0, 6.0):
         encoder.learn_one({"a": value, "constant": 4})
     encoded = encoder.transform_one({"a": 6.0, "constant": 9, "new": 5.0})
@@ -226,7 +226,7 @@ def test_numbers_are_standardised_by_what_was_observed(dense: bool) -> None:
 
 def test_categories_become_columns_of_their_own() -> None:
     """Text and booleans are told apart by value, and booleans are no numbers."""
-    sparse, dense = StandardEncoder(dense=False), StandardEncoder(dense=True)
+    sparse, dense = StandardEncoder("sparse"), StandardEncoder("dense")
     for encoder in (sparse, dense):
         encoder.learn_one({"c": "x", "flag": True})
         encoder.learn_one({"c": "y", "flag": False})
@@ -242,11 +242,28 @@ def test_categories_become_columns_of_their_own() -> None:
         ("c=x", "c=y", "flag=True", "flag=False"), 0.0
     )
     assert sparse.transform_one({"c": "never observed"}) == {"c=never observed": 1.0}
+    assert StandardEncoder("nominal").transform_one(x) == {"c=": "y", "flag=": "True"}
+
+
+def test_lessons_are_cut_off_and_predictions_are_not() -> None:
+    """An absurd number is cut off where it is learnt from, so that it undoes no model."""
+    encoder = StandardEncoder("sparse")
+    for value in (-1.0, 1.0):
+        encoder.learn_one({"a": value})
+    assert encoder.transform_one({"a": -1e9}) == {"a": -1e9}
+    assert encoder.lesson_one({"a": -1e9, "c": "x"}) == {"a": -1000.0, "c=x": 1.0}
+
+
+@pytest.mark.parametrize("value", [None, [1.0], {"b": 1.0}, b"x"])
+def test_values_of_no_use_are_refused_by_name(value: object) -> None:
+    """What is no number, text or boolean is refused, named with its type."""
+    with pytest.raises(InputError, match=f"'a' is of type {type(value).__name__}"):
+        StandardEncoder("sparse").transform_one({"a": value})  # type: ignore[dict-item]
 
 
 def past(k: int, number: int) -> Past:
     """Return a past label."""
-    return Past({"a": float(number)}, k, 1.0)
+    return Past({"a": float(number)}, k, 1.0, 1)
 
 
 def test_memories_forget_the_oldest() -> None:

@@ -127,10 +127,10 @@ def test_doubles_and_strangers_are_counted_and_change_nothing() -> None:
         (answer(7, None), "a class is text, an integer or a boolean, not NoneType"),
         (answer(7, 2), "class '2' is not declared"),
         (answer(7, True), "class 'true' is not declared"),
-        (answer(7, weight=0.0), "weight must be above 0 and finite, not 0.0"),
-        (answer(7, weight=-1.0), "weight must be above 0 and finite, not -1.0"),
-        (answer(7, weight=math.nan), "weight must be above 0 and finite, not nan"),
-        (answer(7, weight=math.inf), "weight must be above 0 and finite, not inf"),
+        (answer(7, weight=0.0), "weight must be in (0, 100], not 0.0"),
+        (answer(7, weight=-1.0), "weight must be in (0, 100], not -1.0"),
+        (answer(7, weight=math.nan), "weight must be in (0, 100], not nan"),
+        (answer(7, weight=math.inf), "weight must be in (0, 100], not inf"),
     ],
 )
 def test_unusable_answers_are_refused_and_leave_the_request_open(label: Label, why: str) -> None:

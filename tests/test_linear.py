@@ -81,7 +81,6 @@ def test_the_short_cut_is_the_long_way_for_outliers(config: LearnerConfig, far: 
     "change",
     [
         {"c": "text"},
-        {"c": True},
         {"more": 1.0},
         {"more": "text"},
         {"c": None},

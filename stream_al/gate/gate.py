@@ -92,8 +92,8 @@ class Gate:
         # What exploration leaves over when it takes the whole budget is rounding, not a rate.
         self.rate = rate if rate > 1e-9 else 0.0
         self.capacity = config.burst - (1.0 if self.block_length else 0.0) if self.rate else 0.0
-        self.score = score or make_score(config)
-        self.policy = policy or make_policy(config, self.rate or config.budget)
+        self.score = make_score(config) if score is None else score
+        self.policy = make_policy(config, self.rate or config.budget) if policy is None else policy
         self._explored = explored
 
     def fresh_state(self) -> GateState:
@@ -131,6 +131,8 @@ class Gate:
         """
         config = self.config
         offset, partition = event.offset, event.partition
+        # First of all: what cannot be packed is refused before anything has moved.
+        packed = _checksummed((offset, event.id, event.time, event.features))
         t = state.events
         if t == state.block_end and self.block_length:
             state.block += 1
@@ -175,9 +177,7 @@ class Gate:
 
         state.events = t + 1
         state.next_offset = offset + 1
-        state.checksum = checksum = zlib.crc32(
-            _checksummed((offset, event.id, event.time, event.features, asked)), state.checksum
-        )
+        state.checksum = checksum = zlib.crc32(packed, state.checksum ^ asked)
         if len(probabilities) == 2:
             first, second = probabilities
             prediction = first if probabilities[first] >= probabilities[second] else second

@@ -118,9 +118,10 @@ class Quantile(msgspec.Struct, frozen=True):
 
     The level is the threshold's log odds: after asking it rises by step * (1 - rate), else it
     falls by step * rate (Robbins and Monro 1951 with a constant step, as in the tracking of
-    Gibbs and Candès 2021, equation 2). Hence the number asked in any span differs from rate times
-    its length by at most the level's range / step + 1, for any sequence of scores: constant, tied
-    and drifting ones included.
+    Gibbs and Candès 2021, equation 2). Hence, while the level stays within its bounds of ±30, the
+    number asked in any span differs from rate times its length by at most 60 / step + 1, for any
+    sequence of scores: constant, tied and drifting ones included. Scores of exactly 1 are always
+    asked about and scores of exactly 0 never, as far as the budget lets them.
     """
 
     rate: float

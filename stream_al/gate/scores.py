@@ -20,7 +20,8 @@ Probabilities: TypeAlias = Mapping[str, float]
 
 Score: TypeAlias = Callable[[Probabilities, Probabilities], float]
 """Maps two things to [0, 1], and is pure: the calibrated probabilities of an event's two or more
-classes, and the prior of the same classes, their shares of all traffic; each adds up to 1."""
+classes, and the prior of the same classes, their shares of all traffic; each adds up to 1. A
+prior that differs is another object: it is never changed in place."""
 
 _BONUS = 0.2
 _RAREST = 1e-4

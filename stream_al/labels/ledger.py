@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -13,6 +12,9 @@ __all__ = ["Ledger", "Outcome", "OutcomeKind", "labelled"]
 
 OutcomeKind: TypeAlias = Literal["labelled", "skipped", "repeated", "unknown", "refused"]
 OUTCOMES: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
+
+_HEAVIEST = 100.0
+"""Weight of a label that may be learnt as often as that."""
 
 _REMEMBERED = 10_000
 """Ended requests whose late doubles are told apart from answers to what was never asked."""
@@ -106,8 +108,8 @@ class Ledger:
         if self._classes and name not in self._classes:
             declared = ", ".join(sorted(self._classes))
             return Outcome("refused", f"class {name!r} is not declared; expected one of {declared}")
-        if not 0.0 < label.weight < math.inf:
-            return Outcome("refused", f"weight must be above 0 and finite, not {label.weight!r}")
+        if not 0.0 < label.weight <= _HEAVIEST:
+            return Outcome("refused", f"weight must be in (0, {_HEAVIEST:g}], not {label.weight!r}")
         self._end(request)
         return Outcome("labelled", record=labelled(request, label, name))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from stream_al.config import LearnerConfig
 from stream_al.errors import ConfigError
+from stream_al.keyed import uniform
 from stream_al.learner.calibration import Calibrator, log_odds
 from stream_al.learner.encoder import StandardEncoder
 from stream_al.learner.linear import LinearMember, LinearPlan
@@ -146,22 +147,25 @@ class Committee:
                 member.model.grow(len(self.classes))
         k = self.classes.index(label)
         n = len(self.classes)
-        self._encoder.learn_labelled(x, k)
-        z = self._encoder.transform_one(x)
+        z = self._encoder.lesson_one(x)
         if n > 1:
             for member in self._members:
                 member.judge(z, k, n)
             if len(self._members) > 1:
                 self._weigh()
-        past = Past(x, k, weight)
+        if self._encoder.learn_labelled(x, k):
+            z = self._encoder.lesson_one(x)
+        whole = int(weight)
+        seed = self._config.seed
+        past = Past(x, k, weight, whole + (uniform("weight", seed, offset) < weight - whole))
         for i, (memory, members) in enumerate(self._memories):
-            drawn = memory.draw(self._config.draws, "rehearse", self._config.seed, i, offset)
-            lessons = [(self._encoder.transform_one(d.x), d.k, d.weight) for d in drawn]
+            drawn = memory.draw(self._config.draws, "rehearse", seed, i, offset)
+            lessons = [(self._encoder.lesson_one(d.x), d.k, d.weight, d.times) for d in drawn]
             for member in members:
                 learn_one = member.model.learn_one
                 for lesson in lessons:
                     learn_one(*lesson)
-                learn_one(z, k, weight)
+                learn_one(z, k, weight, past.times)
             memory.add(past)
         self.labels += 1
         self._moved = True
@@ -173,8 +177,7 @@ class Committee:
         known.
         """
         if self._moved:
-            self._plan = self._linear_plan()
-            self._moved = False
+            self._renew_plan()
         if self._plan is not None:
             q = self._plan.predict_one(x)
             if q is not None and q == q:
@@ -197,6 +200,8 @@ class Committee:
         if not self.labels or n < 2:
             return {}
         k = self.classes.index(towards)
+        if self._moved:
+            self._renew_plan()
         parts = None if self._plan is None else self._plan.weigh_one(x)
         if parts is None:
             parts = self._occlude(self._encoder.transform_one(x), k, n)
@@ -208,10 +213,11 @@ class Committee:
     def _occlude(self, z: Encoded, k: int, n: int) -> dict[str, float]:
         whole = log_odds(self._mix(z, n)[k])
         found = {}
-        for name, value in z.items():
-            z[name] = 0.0
-            found[name] = whole - log_odds(self._mix(z, n)[k])
-            z[name] = value
+        for name in z:
+            without = {other: value for other, value in z.items() if other != name}
+            if not isinstance(z[name], str):
+                without[name] = 0.0
+            found[name] = whole - log_odds(self._mix(without, n)[k])
         return found
 
     def _mix(self, z: Encoded, n: int) -> list[float]:
@@ -231,6 +237,10 @@ class Committee:
         raw = [math.exp(best - member.loss) for member in self._members]
         total = sum(raw)
         self.weights = [r / total for r in raw]
+
+    def _renew_plan(self) -> None:
+        self._plan = self._linear_plan()
+        self._moved = False
 
     def _linear_plan(self) -> LinearPlan | None:
         if not isinstance(self._encoder, StandardEncoder):

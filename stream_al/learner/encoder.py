@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Container
+from typing import Any, Literal, Protocol, TypeAlias
 
 from river import compose, preprocessing
 
-from stream_al.errors import ConfigError
+from stream_al.errors import ConfigError, InputError
 from stream_al.records import Features
 
-__all__ = ["Encoder", "PipelineEncoder", "StandardEncoder"]
+__all__ = ["Categories", "Encoder", "PipelineEncoder", "StandardEncoder"]
 
 _UNSEEN = (0.0, 0.0)
 
@@ -19,32 +20,40 @@ FARTHEST = 1000.0
 and are left alone; one absurd number must not undo what a model has learnt."""
 
 
+Categories: TypeAlias = Literal["sparse", "dense", "nominal"]
+"""How categories are encoded; see `StandardEncoder`."""
+
+
 class Encoder(Protocol):
     """What stands between events and classifiers; shared by all members of a committee."""
 
     def learn_one(self, x: Features) -> None:
         """Learn from one observed event, without its label."""
 
-    def learn_labelled(self, x: Features, k: int) -> None:
-        """Learn from one labelled event of class number `k`."""
+    def learn_labelled(self, x: Features, k: int) -> bool:
+        """Learn from one labelled event of class number `k`; tell whether anything moved."""
 
     def transform_one(self, x: Features) -> dict[str, Any]:
-        """Encode one event; learns nothing."""
+        """Encode one event that is to be predicted; learns nothing."""
+
+    def lesson_one(self, x: Features) -> dict[str, Any]:
+        """Encode one event that classifiers are to learn from; learns nothing itself."""
 
 
 class StandardEncoder:
-    """Standardise numbers and one-hot encode categories.
+    """Standardise numbers and encode categories.
 
     Means and deviations are river's `preprocessing.StandardScaler`, learnt by `learn_one` from
-    observed events only; what results is cut off at `FARTHEST`. Text and booleans become
-    ``name=value`` with value 1. A number that was never observed, or never varied, becomes 0.
+    observed events only; in lessons, what results is cut off at `FARTHEST`. A number that was
+    never observed, or never varied, becomes 0. A boolean in a column of numbers is a number.
 
     Parameters
     ----------
-    dense
-        Whether categories that an event is not of are there as 0. Linear models need no zeros;
-        trees and naive Bayes learn nothing from a column that only ever holds 1. Dense encoding
-        knows the categories that were observed, and no others.
+    categories
+        What becomes of text and booleans. ``sparse``: ``name=value`` is 1, for linear models, which
+        need no zeros. ``dense``: the other categories that were observed are 0 besides, for models
+        that learn nothing from a column that only ever holds 1; an unobserved category is left
+        out. ``nominal``: they stay text, as ``name=``, for trees that split on it.
 
     Attributes
     ----------
@@ -53,51 +62,83 @@ class StandardEncoder:
 
     Examples
     --------
-    >>> encoder = StandardEncoder(dense=True)
+    >>> encoder = StandardEncoder("dense")
     >>> encoder.learn_one({"amount": 1.0, "country": "FR"})
     >>> encoder.learn_one({"amount": 3.0, "country": "DE"})
     >>> encoder.transform_one({"amount": 4.0, "country": "DE"})
     {'country=FR': 0.0, 'country=DE': 1.0, 'amount': 2.0}
     """
 
-    def __init__(self, *, dense: bool) -> None:
-        self._dense = dense
+    def __init__(self, categories: Categories) -> None:
+        self._categories = categories
         self._scaler = preprocessing.StandardScaler()
         self.moments: dict[str, tuple[float, float]] = {}
         self._zeros: dict[str, float] = {}
 
     def learn_one(self, x: Features) -> None:
         """Learn means, deviations and categories from one observed event."""
+        moments = self.moments
         numbers = {}
         for name, value in x.items():
-            if type(value) is float or type(value) is int:
+            if type(value) is float or type(value) is int or _is_number(name, value, moments):
                 numbers[name] = value
-            elif self._dense:
+            elif self._categories == "dense":
                 self._zeros[f"{name}={value}"] = 0.0
         scaler = self._scaler
         scaler.learn_one(numbers)
-        means, variances, moments = scaler.means, scaler.vars, self.moments
+        means, variances = scaler.means, scaler.vars
         for name in numbers:
             variance = variances[name]
             moments[name] = (means[name], variance**-0.5 if variance > 0.0 else 0.0)
 
-    def learn_labelled(self, x: Features, k: int) -> None:
+    def learn_labelled(self, x: Features, k: int) -> bool:  # noqa: ARG002
         """Learn nothing: there is no supervised step."""
+        return False
 
     def transform_one(self, x: Features) -> dict[str, Any]:
-        """Encode one event as numbers; learns nothing."""
+        """Encode one event; learns nothing.
+
+        Raises
+        ------
+        InputError
+            If a value is no number, text or boolean.
+        """
         moments = self.moments
-        encoded = self._zeros.copy()
+        encoded: dict[str, Any] = self._zeros.copy()
+        value: Any
         for name, value in x.items():
-            if type(value) is float or type(value) is int:
+            if type(value) is float or type(value) is int or _is_number(name, value, moments):
                 mean, scale = moments.get(name, _UNSEEN)
-                z = (value - mean) * scale
-                encoded[name] = z if -FARTHEST < z < FARTHEST else math.copysign(FARTHEST, z)
+                encoded[name] = (value - mean) * scale
+            elif self._categories == "nominal":
+                # Named apart from a number of the same name: a tree takes one kind a column.
+                encoded[f"{name}="] = str(value)
             else:
                 category = f"{name}={value}"
-                if not self._dense or category in encoded:
+                if self._categories == "sparse" or category in encoded:
                     encoded[category] = 1.0
         return encoded
+
+    def lesson_one(self, x: Features) -> dict[str, Any]:
+        """Encode one event, its numbers cut off; learns nothing."""
+        encoded = self.transform_one(x)
+        for name, value in encoded.items():
+            if not isinstance(value, str) and not -FARTHEST < value < FARTHEST:
+                encoded[name] = math.copysign(FARTHEST, value)
+        return encoded
+
+
+def _is_number(name: str, value: object, numbers: Container[str]) -> bool:
+    """Tell numbers of rarer types from categories."""
+    if isinstance(value, bool):
+        return name in numbers
+    if isinstance(value, str):
+        return False
+    if isinstance(value, float | int):
+        return True
+    raise InputError(
+        f"feature {name!r} is of type {type(value).__name__}; expected a number, text or boolean"
+    )
 
 
 class PipelineEncoder:
@@ -129,13 +170,14 @@ class PipelineEncoder:
                 step.learn_one(z)
             z = step.transform_one(z)
 
-    def learn_labelled(self, x: Features, k: int) -> None:
+    def learn_labelled(self, x: Features, k: int) -> bool:
         """Pass the event down the steps; supervised ones learn from it."""
         z: Any = x
         for step in self._steps:
             if step._supervised:
                 step.learn_one(z, k)
             z = step.transform_one(z)
+        return any(step._supervised for step in self._steps)
 
     def transform_one(self, x: Features) -> dict[str, Any]:
         """Encode one event; learns nothing."""
@@ -143,3 +185,7 @@ class PipelineEncoder:
         for step in self._steps:
             z = step.transform_one(z)
         return dict(z)
+
+    def lesson_one(self, x: Features) -> dict[str, Any]:
+        """Encode one event; learns nothing."""
+        return self.transform_one(x)

@@ -15,11 +15,12 @@ __all__ = ["Balanced", "Memory", "Nothing", "Past", "Recent"]
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):
-    """A past label: features as they came, class number, weight."""
+    """A past label: features as they came, class number, weight, and weight in whole times."""
 
     x: Features
     k: int
     weight: float
+    times: int
 
 
 class Memory(Protocol):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import abc
+import collections
 import copy
 import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from river import base, compose, forest, linear_model, naive_bayes, optim, tree
+from river import base, compose, forest, linear_model, naive_bayes, optim, proba, tree
 
 from stream_al.errors import ConfigError
-from stream_al.learner.encoder import Encoder, PipelineEncoder, StandardEncoder
+from stream_al.learner.encoder import Categories, Encoder, PipelineEncoder, StandardEncoder
 
 __all__ = ["PRESETS", "Classifier", "Factory", "Model", "find_factory", "make_encoder"]
 
@@ -29,11 +30,29 @@ def _logistic(rate: float, seed: int) -> Classifier:  # noqa: ARG001
 
 
 def _naive_bayes(rate: float, seed: int) -> Classifier:  # noqa: ARG001
-    return naive_bayes.GaussianNB()
+    classifier = naive_bayes.GaussianNB()
+    classifier.gaussians = collections.defaultdict(_gaussians)
+    return classifier
+
+
+def _gaussians() -> dict[str, proba.Gaussian]:
+    return collections.defaultdict(_gaussian)
+
+
+def _gaussian() -> proba.Gaussian:
+    """Begin with a tenth of a standardised event: river's has no density where nothing varies.
+
+    That is so wherever one category decides the class: there the column is all 1, or all 0.
+    """
+    gaussian = proba.Gaussian()
+    gaussian.update(-1.0, 0.05)
+    gaussian.update(1.0, 0.05)
+    return gaussian
 
 
 def _hoeffding_tree(rate: float, seed: int) -> Classifier:  # noqa: ARG001
-    return tree.HoeffdingTreeClassifier()
+    # Labels are few: river's 200 between attempts to split would let hundreds go by unused.
+    return tree.HoeffdingTreeClassifier(grace_period=50)
 
 
 def _adaptive_forest(rate: float, seed: int) -> Classifier:  # noqa: ARG001
@@ -52,6 +71,9 @@ PRESETS: dict[str, Factory] = {
     "mondrian-forest": _mondrian_forest,
 }
 """The models that can be named; ``logistic`` alone has a learning rate."""
+
+_CATEGORIES: dict[str, Categories] = {"logistic": "sparse", "hoeffding-tree": "nominal"}
+"""How presets take categories, where not ``dense``."""
 
 
 def find_factory(model: str) -> Factory:
@@ -81,8 +103,11 @@ def find_factory(model: str) -> Factory:
         )
     try:
         factory = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot load {model!r}: {error}", where) from error
+    # Importing runs the user's code, so anything may come of it.
+    except Exception as error:
+        raise ConfigError(
+            f"cannot load {model!r}: {type(error).__name__}: {error}", where
+        ) from error
     try:
         made = factory()
     # Whatever the user's code raises is theirs to mend.
@@ -117,12 +142,12 @@ def _last_step(made: Classifier) -> Classifier:
 def make_encoder(model: str) -> Encoder:
     """Make the encoder for a model: a pipeline's own steps, else the standard one."""
     if model in PRESETS:
-        return StandardEncoder(dense=model != "logistic")
+        return StandardEncoder(_CATEGORIES.get(model, "dense"))
     module_name, _, name = model.partition(":")
     made = getattr(importlib.import_module(module_name), name)()
     if isinstance(made, compose.Pipeline):
         return PipelineEncoder(made)
-    return StandardEncoder(dense=True)
+    return StandardEncoder("dense")
 
 
 class Model(abc.ABC):
@@ -139,8 +164,12 @@ class Model(abc.ABC):
         """Make room for so many classes."""
 
     @abc.abstractmethod
-    def learn_one(self, x: Encoded, k: int, weight: float) -> None:
-        """Learn that `x` is of class `k`; the weight reaches the classifier where it takes one."""
+    def learn_one(self, x: Encoded, k: int, weight: float, times: int) -> None:
+        """Learn that `x` is of class `k`.
+
+        A classifier that takes weights learns once, with `weight`; another learns `times` times,
+        which is the weight drawn to a whole number.
+        """
 
     @abc.abstractmethod
     def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
@@ -149,6 +178,16 @@ class Model(abc.ABC):
     def linear(self) -> tuple[dict[str, float], float] | None:
         """Return weights and intercept where the second class's log odds are linear, else None."""
         return None
+
+
+def _teach(
+    classifier: Classifier, weighted: bool, x: Encoded, y: int, weight: float, times: int
+) -> None:
+    if weighted:
+        classifier.learn_one(x, y, w=weight)
+    else:
+        for _ in range(times):
+            classifier.learn_one(x, y)
 
 
 def _takes_weight(classifier: Classifier) -> bool:
@@ -165,11 +204,8 @@ class _Native(Model):
     def grow(self, n_classes: int) -> None:
         """Nothing to do: the classifier grows as it learns."""
 
-    def learn_one(self, x: Encoded, k: int, weight: float) -> None:
-        if self._weighted:
-            self._classifier.learn_one(x, k, w=weight)
-        else:
-            self._classifier.learn_one(x, k)
+    def learn_one(self, x: Encoded, k: int, weight: float, times: int) -> None:
+        _teach(self._classifier, self._weighted, x, k, weight, times)
 
     def predict_one(self, x: Encoded, n_classes: int) -> list[float]:
         known = self._classifier.predict_proba_one(x)
@@ -198,12 +234,12 @@ class _OneVersusRest(Model):
         while len(self._each) < n_classes:
             self._each.append((self._make(), False))
 
-    def learn_one(self, x: Encoded, k: int, weight: float) -> None:
+    def learn_one(self, x: Encoded, k: int, weight: float, times: int) -> None:
         if not self._each:
-            self._learn(self._pair, x, k == 1, weight)
+            _teach(self._pair, self._weighted, x, k == 1, weight, times)
             return
         for j, (classifier, mirrored) in enumerate(self._each):
-            self._learn(classifier, x, (j == k) != mirrored, weight)
+            _teach(classifier, self._weighted, x, (j == k) != mirrored, weight, times)
 
     def predict_one(self, x: Encoded, n_classes: int) -> list[float]:  # noqa: ARG002 - see grow
         if not self._each:
@@ -223,12 +259,6 @@ class _OneVersusRest(Model):
         if type(pair.loss) is not optim.losses.Log:
             return None
         return pair.weights, pair.intercept
-
-    def _learn(self, classifier: Classifier, x: Encoded, y: bool, weight: float) -> None:
-        if self._weighted:
-            classifier.learn_one(x, y, w=weight)
-        else:
-            classifier.learn_one(x, y)
 
 
 def _normalised(p: list[float]) -> list[float]:

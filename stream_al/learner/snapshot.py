@@ -17,7 +17,7 @@ import msgspec
 
 from stream_al.config import LearnerConfig
 from stream_al.errors import SnapshotError
-from stream_al.learner.fold import Fold, RunningDigest, fold_id
+from stream_al.learner.fold import Fold, RunningDigest, fingerprint, fold_id
 from stream_al.records import Configured, decode_training
 
 __all__ = ["load", "restore", "save"]
@@ -31,6 +31,7 @@ Log = Callable[[], Iterable[tuple[int, bytes]]]
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     fold_id: str
+    fingerprint: dict[str, str]
     next_offset: int
     digest: str
     size: int
@@ -43,6 +44,7 @@ def save(fold: Fold, path: Path) -> None:
     header = _Header(
         format=_FORMAT,
         fold_id=fold.stamp.fold_id,
+        fingerprint=fingerprint(),
         next_offset=fold.next_offset,
         digest=fold.stamp.digest,
         size=len(body),
@@ -83,6 +85,11 @@ def load(path: Path, config: LearnerConfig) -> Fold:
         raise SnapshotError(
             f"{path}: fold_id {header.fold_id}, expected {fold_id(config)}: taken with another "
             "learner configuration or version"
+        )
+    if header.fingerprint != fingerprint():
+        raise SnapshotError(
+            f"{path}: taken with {header.fingerprint}, expected {fingerprint()}: numbers, and what "
+            "was pickled, may differ"
         )
     if len(body) != header.size or hashlib.blake2b(body).hexdigest() != header.checksum:
         raise SnapshotError(
