@@ -71,7 +71,10 @@ def test_init_writes_a_file_that_loads_to_the_defaults(tmp_path: Path) -> None:
     assert written == set(KEYS) - null
     assert "gate.step" in null
     assert "# step = <a number>\n" in text
-    assert "# Label requests per event, in (0, 1].\nbudget = 0.05\n" in text
+    assert (
+        "# Share of the budget that is spent on events picked uniformly, in [0, 1].\nexplore = 0.5\n"
+        in text
+    )
 
 
 def test_init_refuses_to_overwrite(tmp_path: Path) -> None:
@@ -183,8 +186,8 @@ def test_every_flag_sets_its_key() -> None:
 def test_help_shows_meanings_and_defaults_of_the_configuration() -> None:
     """A flag's help is its key's meaning and default, which are written once."""
     text = " ".join(run("config", "show", "--help").stdout.split())
-    told = "Label requests per event, in (0, 1]. [gate.budget] [default: 0.05]"
-    assert f"--budget FLOAT {told}" in text
+    told = "Share of the budget that is spent on events picked uniformly, in [0, 1]."
+    assert f"--explore FLOAT {told} [gate.explore] [default: 0.5]" in text
     assert "[learner.committee] [default: committee]" in text
     assert "[gate.step] --observe-every" in text
 
