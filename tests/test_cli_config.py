@@ -72,9 +72,7 @@ def test_init_writes_a_file_that_loads_to_the_defaults(tmp_path: Path) -> None:
     assert "gate.step" in null
     assert "# step = <a number>\n" in text
     meant = "# Share of the budget that is spent on events picked uniformly, in [0, 1]."
-    assert f"{meant}
-explore = 0.5
-" in text
+    assert meant + "\nexplore = 0.5\n" in text
 
 
 def test_init_refuses_to_overwrite(tmp_path: Path) -> None:
