@@ -287,6 +287,12 @@ def validate(config: Config) -> Config:
     ConfigError
         With every mistake in one line, keys named.
     """
+    if not isinstance(config, Config):
+        raise ConfigError(f"expected a Config, not {type(config).__name__}")
+    try:
+        msgspec.convert(msgspec.to_builtins(config), Config)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ConfigError(str(error)) from error
     if found := problems(config):
         raise ConfigError("; ".join(f"{key} {what}" for key, what in found))
     return config

@@ -138,10 +138,10 @@ class Core:
                     weigh,
                     event.time if now is None else now,
                 )
-            except TypeError as error:
+            except (TypeError, OverflowError) as error:
                 raise InputError(
                     f"event {event.offset} in partition {partition} of {topic!r}: {error}; "
-                    "expected features that are numbers, text or booleans of Python's own"
+                    "expected features that are finite numbers, text or booleans of Python's own"
                 ) from error
             decisions.append(decision)
             if until is not None and until(decision):
@@ -219,9 +219,11 @@ class Engine(Core):
         Answers that cannot be used (twice, unknown, undeclared class) are counted in
         ``ledger.counts`` and returned with the reason; they change nothing.
         """
-        outcome = self.ledger.answer(label)
+        outcome = self.ledger.judge(label)
         if outcome.record is not None:
+            # Where logging fails, the request stays open and can be answered again.
             self._append(outcome.record)
+        self.ledger.settle(outcome)
         return outcome
 
     def _settle(self, decision: Decision) -> None:

@@ -10,6 +10,7 @@ matching and people. A request is identified by ``topic:partition:offset`` of it
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -26,6 +27,7 @@ __all__ = [
     "Observed",
     "Prediction",
     "TrainingRecord",
+    "check_features",
     "class_name",
     "decode_training",
     "encode",
@@ -291,6 +293,34 @@ decode_training = msgspec.json.Decoder(TrainingRecord).decode
 """Decode a training record; `msgspec.ValidationError` names the path of what does not fit."""
 
 
+def check_features(features: Features) -> None:
+    """See that features can stand in a log and be read from it again.
+
+    Raises
+    ------
+    TypeError
+        If a value is no finite number of Python's own, text or boolean; names it.
+
+    Examples
+    --------
+    >>> check_features({"amount": 12.5, "country": "FR", "online": True})
+    >>> check_features({"amount": float("nan")})
+    Traceback (most recent call last):
+    TypeError: feature 'amount' is nan
+    """
+    value: Any
+    for name, value in features.items():
+        kind = type(value)
+        if kind is float:
+            if not math.isfinite(value):
+                raise TypeError(f"feature {name!r} is {value!r}")
+        elif kind is int:
+            if not -(1 << 63) <= value < 1 << 63:
+                raise TypeError(f"feature {name!r} is beyond 64 bits")
+        elif kind is not str and kind is not bool:
+            raise TypeError(f"feature {name!r} is of type {kind.__name__}")
+
+
 def request_id(topic: str, partition: int, offset: int) -> str:
     """Name the request for an event.
 
@@ -317,8 +347,11 @@ def class_name(label: object) -> str:
     """
     if isinstance(label, str):
         if label:
-            return label
+            # What cannot be written as UTF-8 is a UnicodeEncodeError, which is a ValueError.
+            return label.encode().decode()
         raise ValueError("a class is named by text that is not empty")
+    if hasattr(label, "item"):  # a scalar of numpy
+        label = label.item()
     if isinstance(label, bool):
         return "true" if label else "false"
     if isinstance(label, int):

@@ -69,7 +69,7 @@ def test_ratios_are_those_of_the_medians(load: Any) -> None:
     )
     raw = found["us_per_event_of_all_repetitions"]
     median = {name: sorted(values)[1] for name, values in raw.items()}
-    assert len(median) == 8
+    assert len(median) == 10
     assert found["us_per_event"] == median
     engine = median["engine_learn"]
     assert found["vs_river_sampler"] == median["river_sampler"] / engine

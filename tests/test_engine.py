@@ -314,3 +314,72 @@ def test_decisions_carry_the_given_time_or_the_events_own() -> None:
     assert core.decide_one(event(0)).prediction.batch_time == 0.0
     assert core.decide_one(event(1), now=77.0).prediction.batch_time == 77.0
     assert [row.prediction.batch_time for row in core.decide_many([event(2)], now=8.0)] == [8.0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, [1.0], 10**30, b"x"])
+def test_what_cannot_stand_in_the_log_is_refused_before_anything_moves(value: object) -> None:
+    """Features that could not be read from the log again are bad input; the offset is not used."""
+    engine = Engine(SMALL)
+    with pytest.raises(InputError, match="expected features that are finite numbers"):
+        engine.decide_one(Event(offset=0, features={"a": value}))  # type: ignore[dict-item]
+    assert engine.decide_one(Event(offset=0, features={"a": 1.0})).asked
+
+
+def test_a_label_that_could_not_be_logged_can_be_given_again() -> None:
+    """Where writing the log fails, the request stays open and nothing is counted as learnt."""
+    full = [False]
+
+    def write(offset: int, raw: bytes) -> None:
+        if full[0]:
+            raise OSError(28, f"no space left for record {offset} of {len(raw)} bytes")
+
+    engine = Engine(SMALL, write=write)
+    request = engine.decide_one(Event(offset=0, features={"a": 1.0})).request
+    assert request is not None
+    label = Label(request_id=request.request_id, label="yes")
+    full[0] = True
+    with pytest.raises(OSError, match="no space"):
+        engine.learn_one(label)
+    assert engine.ledger.counts["labelled"] == 0
+    full[0] = False
+    assert engine.learn_one(label).kind == "labelled"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        Label(request_id="events:0:0", label="\ud800"),
+        Label(request_id="events:0:0", label=1.5),  # type: ignore[arg-type]
+        Label(request_id="events:0:0", label="a", weight="2"),  # type: ignore[arg-type]
+        Label(request_id="events:0:0", label="a", kind="junk"),  # type: ignore[arg-type]
+        Label(request_id=["events:0:0"], label="a"),  # type: ignore[arg-type]
+    ],
+)
+def test_no_answer_makes_the_engine_fall(label: Label) -> None:
+    """Whatever an annotator may send is refused with a reason, and the request stays open."""
+    engine = Engine(SMALL)
+    engine.decide_one(Event(offset=0, features={"a": 1.0}))
+    outcome = engine.learn_one(label)
+    assert (outcome.kind, outcome.why != "") == ("refused", True)
+    assert engine.ledger.is_open("events:0:0")
+
+
+def test_labels_of_numpy_are_taken_as_what_they_hold() -> None:
+    """A numpy integer, boolean or text names the class that Python's own would."""
+    np = pytest.importorskip("numpy")
+    for given, name in ((np.int64(1), "1"), (np.True_, "true"), (np.str_("a"), "a")):
+        engine = Engine(SMALL)
+        engine.decide_one(Event(offset=0, features={"a": 1.0}))
+        assert engine.learn_one(Label(request_id="events:0:0", label=given)).kind == "labelled"
+        assert engine.fold.learner.classes[-1] == name
+
+
+def test_a_configuration_of_wrong_types_is_refused_by_name() -> None:
+    """The library checks what the command line would: names of policies and types of values."""
+    for config, told in (
+        (Config(gate=GateConfig(policy="randm")), "gate.policy"),  # type: ignore[arg-type]
+        (Config(gate=GateConfig(budget="x")), "gate.budget"),  # type: ignore[arg-type]
+        ({"gate": {}}, "expected a Config"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            Engine(config)  # type: ignore[arg-type]

@@ -227,3 +227,28 @@ def test_a_pipe_gets_data_only(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == b""
     assert json.loads(done.stdout)["events"] == 2000
+
+
+def test_recordings_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A replay that fails leaves an older recording as it was, and nothing of its own."""
+    kept, stream = tmp_path / "kept.jsonl", tmp_path / "s.csv"
+    kept.write_text("older")
+    stream.write_text("x,label\n1,0\noops,1\n")
+    for flags in (["--model", "none"], ["--label", "none"], []):
+        arguments = ["replay", str(stream), "--decisions", str(kept), *flags]
+        assert CliRunner().invoke(application, arguments).exit_code in (2, 3)
+        assert kept.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.jsonl", "s.csv"]
+
+
+@pytest.mark.parametrize("flags", [["--decisions"], ["--training"]])
+def test_a_replay_never_writes_over_what_it_reads(tmp_path: Path, flags: list[str]) -> None:
+    """An output that is the source, or the other output, is a usage error and harms nothing."""
+    stream, out = tmp_path / "s.csv", str(tmp_path / "out.jsonl")
+    stream.write_text("x,label\n1,0\n")
+    for more in ([*flags, str(stream)], ["--decisions", out, "--training", out]):
+        result = CliRunner().invoke(application, ["replay", str(stream), *more])
+        assert result.exit_code == 2
+        assert "expected a file of its own" in result.stderr
+    assert stream.read_text() == "x,label\n1,0\n"
+    assert not Path(out).exists()

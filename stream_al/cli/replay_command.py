@@ -57,6 +57,7 @@ def replay(
     SOURCE is a file (.csv, .tsv, .jsonl, plain, .gz or .zst; .parquet), - for standard input,
     river:NAME, or cards[:N[:SEED]] for generated card payments.
     """
+    _refuse_clashes(source, decisions, training)
     config = settings.config
     stream = open_source(source, config.source, config.learner.classes, config.replay.limit)
     with _output(decisions) as out, _output(training) as log:
@@ -79,10 +80,32 @@ def _length(stream: Source, told: int | None) -> int | None:
     return told if counted is None else counted
 
 
+def _refuse_clashes(source: str, decisions: Path | None, training: Path | None) -> None:
+    """See that no file is both read and written, or written twice."""
+    taken = {Path(source).resolve(): "SOURCE"} if Path(source).is_file() else {}
+    for flag, path in (("--decisions", decisions), ("--training", training)):
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken and (path.is_file() or not path.exists()):
+            raise ConfigError(f"{path} is {taken[place]} already; expected a file of its own", flag)
+        taken[place] = flag
+
+
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[BinaryIO | None]:
+    """Open a file that appears whole when the block ends well, and not at all otherwise."""
     if path is None:
         yield None
-        return
-    with path.open("wb") as file:
-        yield file
+    elif path.exists() and not path.is_file():
+        # A device or a pipe cannot be put in place afterwards.
+        with path.open("wb") as file:
+            yield file
+    else:
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with part.open("wb") as file:
+                yield file
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)

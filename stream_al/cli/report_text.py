@@ -30,7 +30,9 @@ def report_text(report: Report) -> str:
         f"{report.budget:.2%}" + (f": {by_reason}" if by_reason else ""),
         f"labels            {report.labels:>12,}"
         + (f"   {report.open:,} requests still open" if report.open else ""),
-        f"overspent by      {report.max_overspend:>12.1f}   of {report.burst:g} allowed",
+        f"ahead of budget   {report.max_overspend:>12.1f}   at most, of {report.burst:g} "
+        "allowed in a partition",
+        *_unpredicted(report),
         "",
         f"{'':18}{'whole':>12}{'second half':>14}",
     ]
@@ -44,6 +46,17 @@ def report_text(report: Report) -> str:
         lines.append(f"(average precision and ROC AUC of class {report.metrics.ranked_class!r})")
     lines += ["", f"{report.events_per_second:,.0f} events/s, {report.seconds:.1f} s"]
     return "\n".join(lines)
+
+
+def _unpredicted(report: Report) -> list[str]:
+    missing = report.metrics.unpredicted
+    if not missing:
+        return []
+    return [
+        f"not predicted     {missing:>12,}   events before any class was known: wrong in "
+        "accuracy, F1 and kappa,",
+        f"{'':33}tied in the rankings, left out of the other scores",
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -21,6 +21,7 @@ from stream_al.records import (
     ModelStamp,
     Observed,
     Prediction,
+    check_features,
     request_id,
 )
 
@@ -166,15 +167,18 @@ class Gate:
             else:
                 chosen = keyed.uniform("policy", config.salt, partition, offset) < p_policy
                 reason = "draw"
-            state.level = policy.moved(level, score, chosen)
+            level = policy.moved(level, score, chosen)
             if chosen:
                 tokens -= 1.0
                 reason = "policy"
-        state.tokens = tokens
         if explored:
             reason = "both" if chosen else "explore"
         asked = chosen or explored
+        if asked or t == state.sampled:
+            check_features(event.features)
 
+        state.level = level
+        state.tokens = tokens
         state.events = t + 1
         state.next_offset = offset + 1
         state.checksum = checksum = zlib.crc32(packed, state.checksum ^ asked)

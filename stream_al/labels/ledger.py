@@ -88,18 +88,28 @@ class Ledger:
 
     def answer(self, label: Label) -> Outcome:
         """Match an answer to its request; never raises for what an annotator may send."""
-        outcome = self._judge(label)
-        self.counts[outcome.kind] += 1
+        outcome = self.judge(label)
+        self.settle(outcome)
         return outcome
 
-    def _judge(self, label: Label) -> Outcome:
+    def settle(self, outcome: Outcome) -> None:
+        """Count what `judge` found, and close the request if it ended."""
+        self.counts[outcome.kind] += 1
+        if outcome.record is not None:
+            self._end(self._open[outcome.record.request_id])
+
+    def judge(self, label: Label) -> Outcome:
+        """Tell what becomes of an answer, and change nothing yet."""
+        if not isinstance(label.request_id, str):
+            return Outcome("refused", f"request_id must be text, not {label.request_id!r}")
         request = self._open.get(label.request_id)
         if request is None:
             if label.request_id in self._ended:
                 return Outcome("repeated", f"request {label.request_id!r} has ended already")
             return Outcome("unknown", f"request {label.request_id!r} was never made, or long ago")
+        if label.kind not in ("label", "skip"):
+            return Outcome("refused", f"kind must be label or skip, not {label.kind!r}")
         if label.kind == "skip":
-            self._end(request)
             return Outcome("skipped", record=_closed(request, label))
         try:
             name = class_name(label.label)
@@ -108,9 +118,8 @@ class Ledger:
         if self._classes and name not in self._classes:
             declared = ", ".join(sorted(self._classes))
             return Outcome("refused", f"class {name!r} is not declared; expected one of {declared}")
-        if not 0.0 < label.weight <= _HEAVIEST:
+        if not isinstance(label.weight, float | int) or not 0.0 < label.weight <= _HEAVIEST:
             return Outcome("refused", f"weight must be in (0, {_HEAVIEST:g}], not {label.weight!r}")
-        self._end(request)
         return Outcome("labelled", record=labelled(request, label, name))
 
     def _end(self, request: LabelRequest) -> None:

@@ -180,13 +180,16 @@ class Committee:
             self._renew_plan()
         if self._plan is not None:
             q = self._plan.predict_one(x)
-            if q is not None and q == q:
+            if q is not None:
                 first, second = self.classes
-                return {first: 1.0 - q, second: q}
+                return {first: 1.0 - q, second: q} if q == q else {first: 0.5, second: 0.5}
         n = len(self.classes)
         if not self.labels or n < 2:
             return dict.fromkeys(self.classes, 1.0 / n) if n else {}
-        return dict(zip(self.classes, self._mix(self._encoder.transform_one(x), n), strict=True))
+        z = self._encoder.transform_one(x)
+        if any(value != value for value in z.values()):
+            return dict.fromkeys(self.classes, 1.0 / n)
+        return dict(zip(self.classes, self._mix(z, n), strict=True))
 
     def weigh_one(self, x: Features, towards: str, most: int = 5) -> dict[str, float]:
         """Return what the features that count most contribute to the prediction of a class.

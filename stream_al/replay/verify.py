@@ -240,7 +240,8 @@ class Verifier:
     def _check_end(self, events: int) -> None:
         end = self._end
         if end is None:
-            self._differ("the training log has no end: the recording was cut")
+            self._differences += 1
+            self._first.insert(0, "the training log has no end: the recording was cut")
             return
         fold = self._core.fold
         for what, recorded, found in (
