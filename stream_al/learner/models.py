@@ -95,14 +95,13 @@ def find_factory(model: str) -> Factory:
     where = "learner.model"
     if model in PRESETS:
         return PRESETS[model]
-    module_name, colon, name = model.partition(":")
-    if not colon:
+    if ":" not in model:
         known = ", ".join(PRESETS)
         raise ConfigError(
             f"unknown model {model!r}; expected one of {known}, or package.module:factory", where
         )
     try:
-        factory = getattr(importlib.import_module(module_name), name)
+        factory = _import_factory(model)
     # Importing runs the user's code, so anything may come of it.
     except Exception as error:
         raise ConfigError(
@@ -131,8 +130,14 @@ class _UserFactory:
         self._model = model
 
     def __call__(self, rate: float, seed: int) -> Classifier:  # noqa: ARG002
-        module_name, _, name = self._model.partition(":")
-        return _last_step(getattr(importlib.import_module(module_name), name)())
+        return _last_step(_import_factory(self._model)())
+
+
+def _import_factory(model: str) -> Callable[[], Classifier]:
+    """Import what ``package.module:factory`` names; whatever the import raises comes through."""
+    module_name, _, name = model.partition(":")
+    factory: Callable[[], Classifier] = getattr(importlib.import_module(module_name), name)
+    return factory
 
 
 def _last_step(made: Classifier) -> Classifier:
@@ -143,8 +148,7 @@ def make_encoder(model: str) -> Encoder:
     """Make the encoder for a model: a pipeline's own steps, else the standard one."""
     if model in PRESETS:
         return StandardEncoder(_CATEGORIES.get(model, "dense"))
-    module_name, _, name = model.partition(":")
-    made = getattr(importlib.import_module(module_name), name)()
+    made = _import_factory(model)()
     if isinstance(made, compose.Pipeline):
         return PipelineEncoder(made)
     return StandardEncoder("dense")
