@@ -184,6 +184,18 @@ class Member(ABC):
         """
 
     @abstractmethod
+    def drained(self, partitions: Iterable[Partition]) -> frozenset[Partition]:
+        """Return those partitions whose every record committed by now has been polled.
+
+        Control and aborted records, and what a transaction still open holds, do not count. Blocks
+        for a request to the log.
+
+        Raises
+        ------
+        RetryError, RebuildError, StopError
+        """
+
+    @abstractmethod
     def send(self, outs: Iterable[Out]) -> None:
         """Write into the transaction, beginning one where none is open.
 

@@ -112,6 +112,26 @@ class Machine(ABC):
         """Tell whether there is work without any record."""
 
     @property
+    @abstractmethod
+    def positions(self) -> dict[Partition, int]:
+        """The next offset of each input's partition that is owned, as far as known.
+
+        Other threads may ask.
+        """
+
+    def settled(self) -> None:  # noqa: B027 - most machines keep no account
+        """Be told that the last work was committed."""
+
+    @property
+    def introduction(self) -> Out | None:
+        """What has to stand in a log before this machine may begin; None: nothing more.
+
+        A machine that follows that log is asked again once it has folded it; for others it is
+        written into an empty log only.
+        """
+        return None
+
+    @property
     def next_followed(self) -> int:
         """The next offset of `follows` that `follow` needs."""
         return 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from stream_al.config import Config, validate
+from stream_al.config import Config, decision_hash, validate
 from stream_al.errors import InputError
 from stream_al.gate.gate import Gate, GateState
 from stream_al.gate.policies import Policy
@@ -51,7 +51,7 @@ class Core:
     ) -> None:
         self.config = validate(config or Config())
         self.fold = Fold(self.config.learner)
-        self.gate = Gate(self.config.gate, score, policy)
+        self.gate = Gate(self.config.gate, score, policy, decision_hash(self.config))
         self.states: dict[tuple[str, int], GateState] = {}
 
     @property
@@ -75,7 +75,7 @@ class Core:
             If the partition's offsets do not grow.
         """
         decisions: list[Decision] = []
-        self._decide_into(decisions, (event,), now, None)
+        self.decide_into(decisions, (event,), now, None)
         return decisions[0]
 
     def decide_many(
@@ -102,41 +102,46 @@ class Core:
             If a partition's offsets do not grow; the events before are decided.
         """
         decisions: list[Decision] = []
-        self._decide_into(decisions, events, now, until)
+        self.decide_into(decisions, events, now, until)
         return decisions
 
-    def _open_gate(self, topic: str, partition: int) -> GateState:
-        state = self.states[topic, partition] = self.gate.fresh_state()
+    def state_of(self, topic: str, partition: int) -> GateState:
+        """Return a partition's state; a fresh one where there is none yet."""
+        state = self.states.get((topic, partition))
+        if state is None:
+            state = self.states[topic, partition] = self.gate.fresh_state()
         return state
 
-    def _decide_into(
+    def decide_into(
         self,
         decisions: list[Decision],
         events: Iterable[Event],
-        now: float | None,
-        until: Callable[[Decision], bool] | None,
+        now: float | None = None,
+        until: Callable[[Decision], bool] | None = None,
     ) -> None:
+        """Decide as `decide_many` does, into a list that keeps what was decided before an error."""
         learner, stamp, decide = self.fold.learner, self.fold.stamp, self.gate.decide
         predict, weigh, prior = learner.predict_one, learner.weigh_one, learner.prior
+        control, told = self.fold.control, None
         topic, partition, state = "", -1, _NO_STATE
         for event in events:
             if event.partition != partition or event.topic != topic:
                 topic, partition = event.topic, event.partition
-                state = self.states.get((topic, partition)) or self._open_gate(topic, partition)
+                state = self.state_of(topic, partition)
+                if state.config_hash != self.gate.config_hash:
+                    self.gate.adopt(state)
+                state.version = stamp.version
             if event.offset < state.next_offset:
                 raise InputError(
                     f"offset {event.offset} comes after {state.next_offset - 1} in partition "
                     f"{event.partition} of {event.topic!r}; expected offsets that grow"
                 )
+            at = event.time if now is None else now
+            if control is not None:
+                told = control.at(at)
             try:
                 decision = decide(
-                    state,
-                    event,
-                    predict(event.features),
-                    prior,
-                    stamp,
-                    weigh,
-                    event.time if now is None else now,
+                    state, event, predict(event.features), prior, stamp, weigh, at, told
                 )
             except (TypeError, OverflowError) as error:
                 raise InputError(
@@ -205,7 +210,7 @@ class Engine(Core):
         """Decide about a batch; see `Core.decide_many`. What it publishes is folded after it."""
         decisions: list[Decision] = []
         try:
-            self._decide_into(decisions, events, now, until)
+            self.decide_into(decisions, events, now, until)
         finally:
             # What was decided before a bad event stands, and can be answered.
             for decision in decisions:

@@ -18,6 +18,7 @@ import msgspec
 __all__ = [
     "Closed",
     "Configured",
+    "Control",
     "Decision",
     "Event",
     "Label",
@@ -27,6 +28,7 @@ __all__ = [
     "Observed",
     "Prediction",
     "TrainingRecord",
+    "Unsolicited",
     "check_features",
     "class_name",
     "decode_training",
@@ -92,8 +94,9 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     action
         ``ask`` for the label, or predict automatically (``auto``).
     reason
-        ``explore`` · ``policy`` · ``both`` for asked events; ``confident`` (the policy declined),
-        ``draw`` (a randomised policy drew no) and ``budget`` (its tokens were used up) otherwise.
+        ``explore`` · ``policy`` · ``both`` · ``boost`` (an operator's, in the policy's place) for
+        asked events; ``confident`` (the policy declined), ``draw`` (a randomised policy drew no),
+        ``budget`` (its tokens were used up) and ``paused`` otherwise.
     score, threshold
         Informativeness in [0, 1] and what the policy compared it with, before it adapted.
     p_policy, propensity
@@ -107,7 +110,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         The model that predicted: configuration and code, offset of the last folded data record
         + 1 (0: none), and the running digest of the folded bytes.
     config_hash
-        Hash of the gate's configuration.
+        Hash of the configuration of gate and messages.
     batch_time
         The time that the decision was given, epoch seconds.
     state_digest
@@ -264,13 +267,68 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed", tag_field=
     topic: str
     partition: int
     offset: int
-    reason: Literal["skipped"]
+    reason: Literal["skipped", "expired"]
     annotator: str
     answered_at: float | None
     explored: bool
 
 
-TrainingRecord: TypeAlias = Configured | Observed | Labelled | Closed
+class Unsolicited(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="unsolicited", tag_field="type"
+):
+    """A label that nobody asked for, with the features it came with (a chargeback, say).
+
+    `topic`, `partition` and `offset` are those of the label's own message.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    time: float | None
+    features: Features
+    label: str
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control", tag_field="type"):
+    """What an operator told all gates; the last one holds.
+
+    Attributes
+    ----------
+    action
+        ``pause``: the policy asks nothing, exploration goes on. ``boost``: the policy asks while
+        it has tokens, whatever the scores. ``resume``: as configured.
+    until
+        When pause or boost ends by itself, epoch seconds; None: with the next control record.
+    by, why
+        For people.
+    time
+        When it was told, epoch seconds.
+    """
+
+    action: Literal["pause", "resume", "boost"]
+    until: float | None = None
+    by: str = ""
+    why: str = ""
+    time: float | None = None
+
+    def at(self, now: float | None) -> Literal["pause", "boost"] | None:
+        """Tell what holds at a time; None: as configured.
+
+        Examples
+        --------
+        >>> Control(action="pause", until=100.0).at(99.0)
+        'pause'
+        >>> Control(action="pause", until=100.0).at(100.0)
+        """
+        if self.action == "resume" or (
+            self.until is not None and now is not None and now >= self.until
+        ):
+            return None
+        return self.action
+
+
+TrainingRecord: TypeAlias = Configured | Observed | Labelled | Closed | Unsolicited | Control
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

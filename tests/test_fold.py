@@ -136,8 +136,11 @@ def test_a_restored_fold_goes_on_bit_for_bit(config: LearnerConfig, tmp_path: Pa
     log, engine = write_log(config)
     path = tmp_path / "snapshot"
     save(folded(config, log[:60]), path)
-    fold, refusal = restore(path, config, lambda: log)
+    fold, refusal = restore(path, config, lambda start: log[start:])
     assert refusal is None
+    assert fold.next_offset == 60
+    for offset, raw in log[60:]:
+        fold.take(offset, raw, decode_training(raw))
     assert fold.stamp == engine.model
     assert predictions(fold) == predictions(engine.fold)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -188,32 +191,27 @@ def _damage(path: Path, how: str) -> None:
 def test_a_snapshot_that_does_not_fit_is_refused_and_the_log_folded(
     log: Log, tmp_path: Path, how: str, told: str
 ) -> None:
-    """Whatever is wrong with a snapshot is said, and the fold comes from the log's start."""
+    """Whatever is wrong with a snapshot is said, and the fold begins at the log's start."""
     path = tmp_path / "snapshot"
     save(folded(SMALL, log[:60]), path)
     _damage(path, how)
     with pytest.raises(SnapshotError, match=told):
         load(path, SMALL)
-    fold, refusal = restore(path, SMALL, lambda: log)
+    fold, refusal = restore(path, SMALL, lambda start: log[start:])
     assert refusal is not None
     assert told in str(refusal)
-    assert fold.stamp == folded(SMALL, log).stamp
+    assert fold.next_offset == 0
 
 
 def test_a_snapshot_of_another_log_is_refused(log: Log, tmp_path: Path) -> None:
-    """A log that was changed, or cut, before the snapshot's offset does not take it."""
+    """A log whose record before the snapshot's offset is another, or is not there, is refused."""
     path = tmp_path / "snapshot"
     save(folded(SMALL, log[:60]), path)
-    changed = [*log[:30], (log[30][0], log[30][1].replace(b'"weight":1.0', b'"weight":2.0'))]
-    changed += log[31:]
-    if changed == log:
-        changed[30] = (log[30][0], log[30][1] + b" ")
-    fold, refusal = restore(path, SMALL, lambda: changed)
-    assert "digest" in str(refusal)
-    assert fold.stamp == folded(SMALL, changed).stamp
-    fold, refusal = restore(path, SMALL, lambda: log[:40])
-    assert "offset 60 is not in the log" in str(refusal)
-    assert fold.stamp == folded(SMALL, log[:40]).stamp
+    changed = [*log[:59], (59, log[59][1] + b" ")]
+    for other in (changed, log[:59], log[:40], []):
+        fold, refusal = restore(path, SMALL, lambda start, other=other: other[start:])  # type: ignore[misc]
+        assert "offset 59, is not in the log" in str(refusal)
+        assert fold.next_offset == 0
 
 
 def test_a_failed_save_leaves_the_old_snapshot(

@@ -113,6 +113,7 @@ def test_doubles_and_strangers_are_counted_and_change_nothing() -> None:
     assert ledger.counts == {
         "labelled": 1,
         "skipped": 0,
+        "expired": 0,
         "repeated": 2,
         "unknown": 1,
         "refused": 0,

@@ -38,6 +38,38 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "stream_al.cli.explain_command:explain",
         "Say in plain words why an event was asked or not.",
     ),
+    "run": (
+        "stream_al.cli.run_command:run",
+        "Run gate, ledger and annotator on a log.",
+    ),
+    "feed": (
+        "stream_al.cli.feed_command:feed",
+        "Play a recorded stream into a topic.",
+    ),
+    "tail": (
+        "stream_al.cli.tail_command:tail",
+        "Show the records of a topic, as they come.",
+    ),
+    "pause": (
+        "stream_al.cli.control_command:pause",
+        "Let the policy ask nothing; exploration goes on.",
+    ),
+    "resume": (
+        "stream_al.cli.control_command:resume",
+        "End a pause or a boost.",
+    ),
+    "boost": (
+        "stream_al.cli.control_command:boost",
+        "Let the policy ask while the budget has tokens.",
+    ),
+    "doctor": (
+        "stream_al.cli.doctor_command:doctor",
+        "Find what is wrong with a log, and say what to do.",
+    ),
+    "metrics": (
+        "stream_al.cli.metrics_command:metrics",
+        "Print the reference of all metrics.",
+    ),
     "demo": (
         "stream_al.cli.demo_command:demo",
         "See it work: no arguments, no files, no network.",
@@ -52,10 +84,11 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 _EPILOG = f"""\b
 Exit codes:
   0    fine
-  1    the check found differences
+  1    the check found differences, or the doctor an error
   2    usage or configuration
   3    bad input
   4    anything else
+  5    must not go on; may be started again
   {_INTERRUPTED}  interrupted
   {_STDOUT_CLOSED}  standard output was closed before the end, as by `| head`
 

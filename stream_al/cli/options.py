@@ -14,11 +14,13 @@ import click
 from click.core import ParameterSource
 from msgspec.inspect import BoolType, FloatType, IntType, LiteralType, NoneType
 
-from stream_al.cli.config_keys import KEYS, Key
+from stream_al.cli.config_keys import KEYS, SECTIONS, Key
 from stream_al.cli.settings import Settings, load, overlay
 from stream_al.errors import ConfigError
 
-__all__ = ["config_options", "settings_from_flags"]
+__all__ = ["config_options", "section_options", "settings_from_flags"]
+
+_REPLAY = ("source", "learner", "gate", "annotator", "replay")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,34 @@ _FLAGS: tuple[_Flag, ...] = (
         ("learner.seed", "gate.salt", "annotator.seed"),
         "Seed of learner and annotator, and key of the gate's draws.",
     ),
+    _Flag("--driver", ("log.driver",)),
+    _Flag("--path", ("log.path",), metavar="FILE"),
+    _Flag("--brokers", ("log.brokers",), metavar="HOST:PORT,..."),
+    _Flag("--name", ("log.name",)),
+    _Flag("--instance", ("log.instance",), metavar="NAME"),
+    _Flag("--events-topic", ("log.events",), metavar="TOPIC"),
+    _Flag("--log-partitions", ("log.partitions",)),
+    _Flag("--message-id", ("message.id",), metavar="PATH"),
+    _Flag("--message-time", ("message.time",), metavar="PATH"),
+    _Flag("--message-key", ("message.key",), metavar="PATH"),
+    _Flag("--features", ("message.features",), metavar="PATH"),
+    _Flag("--include", ("message.include",), repeated=True, metavar="PATH"),
+    _Flag("--exclude", ("message.exclude",), repeated=True, metavar="PATH"),
+    _Flag("--missing", ("message.missing",)),
+    _Flag("--numeric-text", ("message.numeric_text",)),
+    _Flag("--state-dir", ("loop.state_dir",), metavar="FOLDER"),
+    _Flag("--expire-after-s", ("ledger.expire_after_s",)),
+    _Flag("--host", ("serve.host",)),
+    _Flag("--port", ("serve.port",)),
 )
+
+
+def _of(names: Sequence[str]) -> tuple[_Flag, ...]:
+    """Choose the flags of sections, or of single keys."""
+    chosen = set(names)
+    if unknown := chosen - set(SECTIONS) - set(KEYS):
+        raise ValueError(f"no sections or keys: {', '.join(sorted(unknown))}")
+    return tuple(flag for flag in _FLAGS if chosen & {flag.key.section, flag.key.path})
 
 
 def _option(flag: _Flag) -> click.Option:
@@ -120,11 +149,11 @@ def _option(flag: _Flag) -> click.Option:
     )
 
 
-def _given(ctx: click.Context) -> dict[str, tuple[str, object]]:
+def _given(ctx: click.Context, flags: Sequence[_Flag]) -> dict[str, tuple[str, object]]:
     """Take the flags that were typed, by key; what was not typed sets nothing."""
     typed = [
         flag
-        for flag in _FLAGS
+        for flag in flags
         if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE
     ]
     values = {flag: ctx.params[flag.parameter] for flag in typed}
@@ -133,44 +162,57 @@ def _given(ctx: click.Context) -> dict[str, tuple[str, object]]:
     }
 
 
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command all configuration flags and `--config`; it receives `settings: Settings`.
+def section_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command `--config` and the flags of sections; it receives `settings: Settings`.
 
     The settings are read from file, environment and flags before the command's body runs, which
     raises `ConfigError` where they are wrong.
 
+    Parameters
+    ----------
+    names
+        Sections (``log``), or keys where few of a section matter (``replay.limit``).
+
     Examples
     --------
     >>> @click.command
-    ... @config_options
-    ... def budget(settings: Settings) -> None:
-    ...     click.echo(f"{settings.config.gate.budget}, {settings.origins['gate.budget']}")
-    >>> budget(["--budget", "0.02"], standalone_mode=False)
-    0.02, --budget
+    ... @section_options("log")
+    ... def where(settings: Settings) -> None:
+    ...     click.echo(f"{settings.config.log.path}, {settings.origins['log.path']}")
+    >>> where(["--path", "live.db"], standalone_mode=False)
+    live.db, --path
     """
+    flags = _of(names)
 
-    @functools.wraps(command)
-    def with_settings(config_file: Path | None, **parameters: object) -> object:
-        ctx = click.get_current_context()
-        for flag in _FLAGS:
-            del parameters[flag.parameter]
-        settings = load(config_file, os.environ, _given(ctx))
-        return command(settings=settings, **parameters)
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_settings(config_file: Path | None, **parameters: object) -> object:
+            ctx = click.get_current_context()
+            for flag in flags:
+                del parameters[flag.parameter]
+            settings = load(config_file, os.environ, _given(ctx, flags))
+            return command(settings=settings, **parameters)
 
-    # Click reads a function's options from the last to the first.
-    options = [*getattr(with_settings, "__click_params__", []), *reversed(_options())]
-    with_settings.__click_params__ = options  # type: ignore[attr-defined]
-    return with_settings
+        # Click reads a function's options from the last to the first.
+        options = [*getattr(with_settings, "__click_params__", []), *reversed(_options(flags))]
+        with_settings.__click_params__ = options  # type: ignore[attr-defined]
+        return with_settings
+
+    return decorate
 
 
-def _options() -> list[click.Option]:
+config_options = section_options(*_REPLAY)
+"""The flags of everything that a replay needs."""
+
+
+def _options(flags: Sequence[_Flag]) -> list[click.Option]:
     file = click.Option(
         ["--config", "config_file"],
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Configuration file (TOML); STREAM_AL__SECTION__KEY variables and flags win over it.",
     )
-    return [file, *map(_option, _FLAGS)]
+    return [file, *map(_option, flags)]
 
 
 def settings_from_flags(arguments: Sequence[str], base: Settings) -> Settings:
@@ -196,13 +238,14 @@ def settings_from_flags(arguments: Sequence[str], base: Settings) -> Settings:
     ('random', '--policy')
     """
     where = shlex.join(arguments)
-    parser = click.Command("arm", params=[_option(flag) for flag in _FLAGS], add_help_option=False)
+    flags = _of(_REPLAY)
+    parser = click.Command("arm", params=[_option(flag) for flag in flags], add_help_option=False)
     try:
         ctx = parser.make_context("arm", list(arguments))
     except click.UsageError as error:
         raise ConfigError(" ".join(error.format_message().split()), where) from error
     try:
-        return overlay(base, _given(ctx))
+        return overlay(base, _given(ctx, flags))
     except ConfigError as error:
         lines = [f"{where}: {line}" for line in str(error).splitlines()]
         raise ConfigError("\n".join(lines)) from error

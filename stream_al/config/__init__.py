@@ -18,10 +18,12 @@ from stream_al.config.sections import (
     AnnotatorConfig,
     GateConfig,
     LearnerConfig,
+    PolicyName,
     ReplayConfig,
+    ScoreName,
     SourceConfig,
 )
-from stream_al.config.whole import Config, content_hash, problems, validate
+from stream_al.config.whole import Config, content_hash, decision_hash, problems, validate
 
 __all__ = [
     "AnnotatorConfig",
@@ -32,11 +34,14 @@ __all__ = [
     "LogConfig",
     "LoopConfig",
     "MessageConfig",
+    "PolicyName",
     "ReplayConfig",
+    "ScoreName",
     "SecurityConfig",
     "ServeConfig",
     "SourceConfig",
     "content_hash",
+    "decision_hash",
     "problems",
     "validate",
 ]

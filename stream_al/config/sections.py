@@ -10,7 +10,9 @@ __all__ = [
     "AnnotatorConfig",
     "GateConfig",
     "LearnerConfig",
+    "PolicyName",
     "ReplayConfig",
+    "ScoreName",
     "Section",
     "SourceConfig",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -26,7 +27,7 @@ from stream_al.config.sections import (
 )
 from stream_al.errors import ConfigError
 
-__all__ = ["Config", "content_hash", "problems", "validate"]
+__all__ = ["Config", "content_hash", "decision_hash", "problems", "validate"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -63,6 +64,24 @@ def content_hash(section: msgspec.Struct) -> str:
     True
     """
     return hashlib.blake2b(msgspec.json.encode(section, order="sorted"), digest_size=8).hexdigest()
+
+
+def decision_hash(config: Config | Mapping[str, object]) -> str:
+    """Hash what decisions depend on besides the model: the sections of gate and messages.
+
+    Parameters
+    ----------
+    config
+        A configuration, or one as a ``configured`` record holds it.
+
+    Examples
+    --------
+    >>> decision_hash(Config()) == decision_hash(msgspec.to_builtins(Config()))
+    True
+    """
+    sections = config if isinstance(config, Mapping) else msgspec.structs.asdict(config)
+    chosen = [sections.get("gate"), sections.get("message")]
+    return hashlib.blake2b(msgspec.json.encode(chosen, order="sorted"), digest_size=8).hexdigest()
 
 
 def problems(config: Config) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -50,6 +50,10 @@ class GateState(msgspec.Struct):
         The same two for the block of the observed sample.
     checksum
         Running checksum of events and decisions.
+    version
+        Version of the model that decided last; no older one decides after it.
+    config_hash
+        Configuration that decided last.
     """
 
     level: float
@@ -64,6 +68,8 @@ class GateState(msgspec.Struct):
     sample_end: int = 0
     sampled: int = -1
     checksum: int = 0
+    version: int = 0
+    config_hash: str = ""
 
 
 class Gate:
@@ -80,13 +86,19 @@ class Gate:
     score, policy
         In place of the configured ones: any function and object that hold the contracts which
         `stream_al.gate.checks` tests.
+    config_hash
+        Names the configuration in decisions; the hash of `config` where None.
     """
 
     def __init__(
-        self, config: GateConfig, score: Score | None = None, policy: Policy | None = None
+        self,
+        config: GateConfig,
+        score: Score | None = None,
+        policy: Policy | None = None,
+        config_hash: str | None = None,
     ) -> None:
         self.config = config
-        self.config_hash = content_hash(config)
+        self.config_hash = content_hash(config) if config_hash is None else config_hash
         self.block_length = block_length(config.budget * config.explore)
         explored = 1.0 / self.block_length if self.block_length else 0.0
         rate = config.budget - explored
@@ -99,7 +111,20 @@ class Gate:
 
     def fresh_state(self) -> GateState:
         """Return the state before a partition's first event."""
-        return GateState(level=self.policy.initial(), tokens=self.capacity)
+        return GateState(
+            level=self.policy.initial(), tokens=self.capacity, config_hash=self.config_hash
+        )
+
+    def adopt(self, state: GateState) -> None:
+        """Go on with a state that another configuration decided with.
+
+        The policy starts afresh, with no more tokens than there were, and a new block opens,
+        which the bucket pays for: two picks may fall closer together than a block.
+        """
+        state.level = self.policy.initial()
+        state.tokens = max(0.0, min(state.tokens, self.capacity) - 1.0)
+        state.block_end, state.picked = state.events, -1
+        state.config_hash = self.config_hash
 
     def decide(
         self,
@@ -110,6 +135,7 @@ class Gate:
         stamp: ModelStamp,
         weigh: Weigh,
         now: float | None,
+        told: Literal["pause", "boost"] | None = None,
     ) -> Decision:
         """Decide about one event and move the partition's state.
 
@@ -129,6 +155,8 @@ class Gate:
             Tells which features moved the prediction of a class; called for asked events only.
         now
             The decision's time, epoch seconds.
+        told
+            What an operator wants of the policy instead of its own proposal.
         """
         config = self.config
         offset, partition = event.offset, event.partition
@@ -155,7 +183,16 @@ class Gate:
         if tokens > self.capacity:
             tokens = self.capacity
         threshold, p_policy = policy.propose(level, score)
-        if tokens < 1.0:
+        if told is not None:
+            # The level stands still: what an operator wants says nothing about the scores.
+            chosen, reason = told == "boost", "paused"
+            if chosen:
+                chosen, reason = tokens >= 1.0, "budget"
+            p_policy = 1.0 if chosen else 0.0
+            if chosen:
+                tokens -= 1.0
+                reason = "boost"
+        elif tokens < 1.0:
             reason = "budget" if p_policy > 0.0 else "confident"
             p_policy = 0.0
             chosen = False

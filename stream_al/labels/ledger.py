@@ -8,9 +8,9 @@ import msgspec
 
 from stream_al.records import Closed, Label, Labelled, LabelRequest, class_name
 
-__all__ = ["Ledger", "Outcome", "OutcomeKind", "labelled"]
+__all__ = ["OUTCOMES", "Ledger", "Open", "Outcome", "OutcomeKind", "labelled"]
 
-OutcomeKind: TypeAlias = Literal["labelled", "skipped", "repeated", "unknown", "refused"]
+OutcomeKind: TypeAlias = Literal["labelled", "skipped", "expired", "repeated", "unknown", "refused"]
 OUTCOMES: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
 
 _HEAVIEST = 100.0
@@ -26,17 +26,25 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes
     ----------
     kind
-        ``labelled`` (learnt from), ``skipped`` (closed without a label), ``repeated`` (its
-        request had ended), ``unknown`` (no such request), ``refused`` (not usable; `why` says).
+        ``labelled`` (learnt from), ``skipped`` (closed without a label), ``expired`` (closed
+        without an answer), ``repeated`` (its request had ended), ``unknown`` (no such request),
+        ``refused`` (not usable; `why` says).
     why
         For people; empty where there is nothing to say.
     record
-        What goes to the training log; None unless labelled or skipped.
+        What goes to the training log; None unless labelled, skipped or expired.
     """
 
     kind: OutcomeKind
     why: str = ""
     record: Labelled | Closed | None = None
+
+
+class Open(msgspec.Struct, frozen=True, gc=False):
+    """An open request, and since when; None where time plays no role."""
+
+    request: LabelRequest
+    since: float | None = None
 
 
 class Ledger:
@@ -55,7 +63,7 @@ class Ledger:
 
     def __init__(self, classes: tuple[str, ...] = ()) -> None:
         self._classes = frozenset(classes)
-        self._open: dict[str, LabelRequest] = {}
+        self._open: dict[str, Open] = {}
         self._ids: set[str] = set()
         self._ended: dict[str, None] = {}
         self.counts: dict[OutcomeKind, int] = dict.fromkeys(OUTCOMES, 0)
@@ -64,8 +72,15 @@ class Ledger:
         """Count the open requests."""
         return len(self._open)
 
-    def open(self, request: LabelRequest) -> bool:
+    def open(self, request: LabelRequest, since: float | None = None) -> bool:
         """Take note of a request.
+
+        Parameters
+        ----------
+        request
+            Of any partition.
+        since
+            Epoch seconds, no less than that of the request before; None where none expires.
 
         Returns
         -------
@@ -79,8 +94,26 @@ class Ledger:
             if request.id in self._ids:
                 return False
             self._ids.add(request.id)
-        self._open[request.request_id] = request
+        self._open[request.request_id] = Open(request, since)
         return True
+
+    def remember(self, request_id: str) -> None:
+        """Take note of a request that has ended, in the order of ending."""
+        self._ended[request_id] = None
+
+    def expired(self, before: float) -> list[Outcome]:
+        """Find the requests open since that time or earlier, oldest first; change nothing yet."""
+        found = []
+        for entry in self._open.values():
+            if entry.since is None or entry.since > before:
+                break
+            found.append(Outcome("expired", record=_closed(entry.request, "expired")))
+        return found
+
+    @property
+    def open_since(self) -> float | None:
+        """Since when the oldest request is open; None without any."""
+        return next(iter(self._open.values())).since if self._open else None
 
     def is_open(self, request_id: str) -> bool:
         """Tell whether a request waits for its answer."""
@@ -92,25 +125,33 @@ class Ledger:
         self.settle(outcome)
         return outcome
 
-    def settle(self, outcome: Outcome) -> None:
-        """Count what `judge` found, and close the request if it ended."""
+    def settle(self, outcome: Outcome) -> str | None:
+        """Count what `judge` or `expired` found, and close the request if it ended.
+
+        Returns
+        -------
+        str or None
+            The ended request that is forgotten in its place, if any.
+        """
         self.counts[outcome.kind] += 1
-        if outcome.record is not None:
-            self._end(self._open[outcome.record.request_id])
+        if outcome.record is None:
+            return None
+        return self._end(self._open[outcome.record.request_id].request)
 
     def judge(self, label: Label) -> Outcome:
         """Tell what becomes of an answer, and change nothing yet."""
         if not isinstance(label.request_id, str):
             return Outcome("refused", f"request_id must be text, not {label.request_id!r}")
-        request = self._open.get(label.request_id)
-        if request is None:
+        entry = self._open.get(label.request_id)
+        if entry is None:
             if label.request_id in self._ended:
                 return Outcome("repeated", f"request {label.request_id!r} has ended already")
             return Outcome("unknown", f"request {label.request_id!r} was never made, or long ago")
+        request = entry.request
         if label.kind not in ("label", "skip"):
             return Outcome("refused", f"kind must be label or skip, not {label.kind!r}")
         if label.kind == "skip":
-            return Outcome("skipped", record=_closed(request, label))
+            return Outcome("skipped", record=_closed(request, "skipped", label))
         try:
             name = class_name(label.label)
         except ValueError as error:
@@ -122,12 +163,15 @@ class Ledger:
             return Outcome("refused", f"weight must be in (0, {_HEAVIEST:g}], not {label.weight!r}")
         return Outcome("labelled", record=labelled(request, label, name))
 
-    def _end(self, request: LabelRequest) -> None:
+    def _end(self, request: LabelRequest) -> str | None:
         del self._open[request.request_id]
         self._ids.discard(request.id)
         self._ended[request.request_id] = None
-        if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+        if len(self._ended) <= _REMEMBERED:
+            return None
+        forgotten = next(iter(self._ended))
+        del self._ended[forgotten]
+        return forgotten
 
 
 def labelled(request: LabelRequest, label: Label, name: str) -> Labelled:
@@ -152,15 +196,17 @@ def labelled(request: LabelRequest, label: Label, name: str) -> Labelled:
     )
 
 
-def _closed(request: LabelRequest, label: Label) -> Closed:
+def _closed(
+    request: LabelRequest, reason: Literal["skipped", "expired"], label: Label | None = None
+) -> Closed:
     return Closed(
         request_id=request.request_id,
         request_no=request.request_no,
         topic=request.topic,
         partition=request.partition,
         offset=request.offset,
-        reason="skipped",
-        annotator=label.annotator,
-        answered_at=label.time,
+        reason=reason,
+        annotator=label.annotator if label else "",
+        answered_at=label.time if label else None,
         explored=request.explored,
     )

@@ -9,16 +9,18 @@ import sys
 import numpy as np
 import river
 
-from stream_al.config import LearnerConfig, content_hash
+from stream_al.config import LearnerConfig, content_hash, decision_hash
 from stream_al.errors import ConfigError, InputError
 from stream_al.learner.committee import Committee
 from stream_al.records import (
     Closed,
     Configured,
+    Control,
     Labelled,
     ModelStamp,
     Observed,
     TrainingRecord,
+    Unsolicited,
 )
 
 __all__ = ["FOLD_CODE", "Fold", "RunningDigest", "fingerprint", "fold_id"]
@@ -89,6 +91,12 @@ class Fold:
         Offset after the last record taken in.
     stamp
         Names the model: `ModelStamp.version` is the offset of the last *data* record + 1.
+    last
+        Bytes of the last record taken in.
+    control
+        What an operator told last; None: nothing yet.
+    configured
+        Hashes, by `decision_hash`, of the configurations that the log has recorded.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
@@ -96,6 +104,9 @@ class Fold:
         self.learner = Committee(config)
         self._digest = RunningDigest(fold_id(config))
         self.next_offset = 0
+        self.last = b""
+        self.control: Control | None = None
+        self.configured: set[str] = set()
         self.stamp = ModelStamp(fold_id(config), 0, self._digest.text)
 
     def take(self, offset: int, raw: bytes, record: TrainingRecord) -> None:
@@ -128,7 +139,8 @@ class Fold:
                     f"{self.stamp.fold_id}: use the learner configuration and river version that "
                     "the log was made with, or start a new log"
                 )
-            self.next_offset = offset + 1
+            self.configured.add(decision_hash(record.config))
+            self.next_offset, self.last = offset + 1, raw
             return
         if not self.next_offset:
             raise InputError(
@@ -139,8 +151,12 @@ class Fold:
             self.learner.observe_one(record.features)
         elif isinstance(record, Labelled):
             self.learner.learn_one(record.features, record.label, record.weight, offset)
+        elif isinstance(record, Unsolicited):
+            self.learner.learn_one(record.features, record.label, 1.0, offset)
+        elif isinstance(record, Control):
+            self.control = record
         elif not isinstance(record, Closed):
             raise TypeError(f"no training record: {type(record).__name__}")
         self._digest.add(offset, raw)
-        self.next_offset = offset + 1
+        self.next_offset, self.last = offset + 1, raw
         self.stamp = ModelStamp(self.stamp.fold_id, offset + 1, self._digest.text)

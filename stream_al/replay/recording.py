@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from stream_al.records import Closed, Configured, Labelled, Observed, encode
+from stream_al.records import TrainingRecord, encode
 from stream_al.replay.sources import Row
 
 __all__ = ["End", "RecordedLine", "SourceDigest", "decode_line"]
@@ -34,7 +34,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="type"
     source: str
 
 
-RecordedLine: TypeAlias = Configured | Observed | Labelled | Closed | End
+RecordedLine: TypeAlias = TrainingRecord | End
 
 decode_line = msgspec.json.Decoder(RecordedLine).decode
 """Decode one line of a recorded training log."""

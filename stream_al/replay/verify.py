@@ -26,7 +26,7 @@ from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.recording import End, SourceDigest, decode_line
 from stream_al.replay.sources import Row, Source
 
-__all__ = ["Verification", "Verifier", "recorded_config"]
+__all__ = ["Verification", "Verifier", "recorded_config", "what_differs"]
 
 _SHOWN = 20
 
@@ -158,7 +158,7 @@ class Verifier:
         if raw is None:
             self._differ(f"event {request_id(*place)} has no decision row")
         elif raw != expected:
-            self._differ(f"decision row {number}: {_what_differs(raw, decision.prediction)}")
+            self._differ(f"decision row {number}: {what_differs(raw, decision.prediction)}")
         if decision.observed is not None:
             self._published[place] = decision.observed
         if decision.request is not None:
@@ -273,7 +273,8 @@ def _numbered(lines: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]
         yield number, line.rstrip(b"\n")
 
 
-def _what_differs(raw: bytes, expected: Prediction) -> str:
+def what_differs(raw: bytes, expected: Prediction) -> str:
+    """Say what differs between a recorded prediction and the recomputed one."""
     try:
         recorded = msgspec.json.decode(raw, type=Prediction)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -1,0 +1,217 @@
+"""The gate as a machine: events in; predictions, label requests and observed events out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from consumers.cloudevents import produced_headers
+from consumers.dead_letters import dead_letter
+from consumers.errors import StopError
+from consumers.introduction import configured
+from consumers.log import Out, Partition, Record
+from consumers.machine import Counts, Machine, Tick, Work
+from consumers.messages import BadMessage, MessageReader
+from consumers.topics import Topics
+from stream_al.config import Config
+from stream_al.engine import Core
+from stream_al.errors import InputError
+from stream_al.gate.gate import GateState
+from stream_al.learner.fold import Fold
+from stream_al.records import Decision, Event, Labelled, decode_training, encode
+from stream_al.rolling import RollingAccuracy, RollingRatio
+
+__all__ = ["GateMachine"]
+
+_decode_state = msgspec.json.Decoder(GateState).decode
+
+
+class GateMachine(Machine):
+    """Decides about events; N of them share the partitions, each folds the whole training log.
+
+    Parameters
+    ----------
+    config
+        Validated.
+    fold
+        A fold to begin with, of the same learner configuration; an empty one where None.
+    """
+
+    role = "gate"
+    whole_state = True
+
+    def __init__(self, config: Config, fold: Fold | None = None) -> None:
+        self._config = config
+        self._topics = topics = Topics.of(config.log)
+        self.inputs = (topics.events,)
+        self.changelog = topics.gate_state
+        self.follows = topics.training
+        self.core = Core(config)
+        if fold is not None:
+            self.core.fold = fold
+        self._reader = MessageReader(config.message)
+        self._asked = RollingRatio()
+        self._right = RollingAccuracy()
+        self._last = (0, 0)
+
+    def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
+        """Take over a partition; see `Machine.restore`."""
+        place = (self._topics.events, number)
+        self.core.states.pop(place, None)
+        for record in entries:
+            if record.value is not None:
+                self.core.states[place] = _decode_state(record.value)
+        state = self.core.states.get(place)
+        return {} if state is None else {Partition(*place): state.next_offset}
+
+    def drop(self, number: int) -> None:
+        """Forget a partition."""
+        self.core.states.pop((self._topics.events, number), None)
+
+    def process(self, records: Sequence[Record], tick: Tick) -> Work:
+        """Decide about a batch with one model; see `Machine.process`."""
+        outs: list[Out] = []
+        counts: Counts = Counter()
+        events: list[Event] = []
+        messages: list[Record] = []
+        reached: dict[int, int] = {}
+        read = self._reader.read
+        for record in records:
+            reached[record.partition] = record.offset + 1
+            try:
+                events.append(read(record))
+            except BadMessage as bad:
+                self._refuse(record, "message", bad.kind, str(bad), outs, counts)
+            else:
+                messages.append(record)
+        decisions = self._decide(events, messages, tick.now, outs, counts)
+        for decision, event, message in zip(decisions, events, messages, strict=True):
+            self._put_out(decision, event, message, outs)
+        self._count(decisions, counts)
+        counts["events_total",] += len(records)
+        topic = self._topics.events
+        for number, offset in reached.items():
+            state = self.core.state_of(topic, number)
+            state.next_offset = offset
+            key = f"{topic}:{number}".encode()
+            outs.append(Out(self.changelog, encode(state), key, (), number))
+        return Work(outs, {Partition(topic, n): offset for n, offset in reached.items()}, counts)
+
+    def _decide(
+        self,
+        events: list[Event],
+        messages: list[Record],
+        now: float,
+        outs: list[Out],
+        counts: Counts,
+    ) -> list[Decision]:
+        """Decide about all; what cannot be decided leaves both lists, and is refused."""
+        decisions: list[Decision] = []
+        while True:
+            begin = len(decisions)
+            try:
+                self.core.decide_into(decisions, events[begin:] if begin else events, now)
+            except Exception as error:  # noqa: BLE001 - a user's model may raise anything at all
+                # Without this, one event that the model cannot take would stop its partition.
+                bad = len(decisions)
+                del events[bad]
+                kind = "features" if isinstance(error, InputError) else "model"
+                told = f"{type(error).__name__}: {error}"
+                self._refuse(messages.pop(bad), "decide", kind, told, outs, counts)
+            else:
+                return decisions
+
+    def _put_out(self, decision: Decision, event: Event, message: Record, outs: list[Out]) -> None:
+        request, observed = decision.request, decision.observed
+        topics, number, at = self._topics, event.partition, decision.prediction.batch_time
+        name = f"{event.topic}:{number}:{event.offset}"
+        headers = produced_headers("prediction", name, at, message.headers)
+        outs.append(
+            Out(topics.predictions, encode(decision.prediction), event.key, headers, number)
+        )
+        if request is not None:
+            headers = produced_headers("label-request", name, at, message.headers)
+            key = name.encode() if event.key is None else event.key
+            outs.append(Out(topics.label_requests, encode(request), key, headers))
+        if observed is not None:
+            outs.append(Out(topics.training, encode(observed), name.encode(), (), 0))
+
+    def _refuse(
+        self, record: Record, stage: str, kind: str, told: str, outs: list[Out], counts: Counts
+    ) -> None:
+        outs.append(dead_letter(record, self._config.log, stage, kind, told))
+        counts["dead_letters_total", stage, kind] += 1
+
+    def _count(self, decisions: list[Decision], counts: Counts) -> None:
+        asked = 0
+        for decision in decisions:
+            if decision.request is not None:
+                asked += 1
+                counts["label_requests_total", decision.prediction.reason] += 1
+        self._last = (asked, len(decisions))
+        counts["predictions_total", "ask"] += asked
+        counts["predictions_total", "auto"] += len(decisions) - asked
+
+    def due(self, tick: Tick) -> bool:  # noqa: ARG002 - the gate does nothing without an event
+        """Tell that nothing falls due by time."""
+        return False
+
+    def settled(self) -> None:
+        """Count what was asked; see `Machine.settled`."""
+        self._asked.add(*self._last)
+
+    def rolling(self) -> dict[str, float]:
+        """Return the rolling gauges by name."""
+        return {
+            "query_ratio": self._asked.value,
+            "rolling_accuracy_naive_ratio": self._right.value,
+        }
+
+    @property
+    def positions(self) -> dict[Partition, int]:
+        """The next offsets; see `Machine.positions`."""
+        states = list(self.core.states.items())
+        return {Partition(*place): state.next_offset for place, state in states}
+
+    @property
+    def introduction(self) -> Out | None:
+        """The configuration, unless the log has recorded it."""
+        if self.core.gate.config_hash in self.core.fold.configured:
+            return None
+        return configured(self._config)
+
+    @property
+    def next_followed(self) -> int:
+        """The next training record to fold."""
+        return self.core.fold.next_offset
+
+    def follow(self, records: Sequence[Record]) -> None:
+        """Fold training records.
+
+        Raises
+        ------
+        StopError
+            If one cannot be read: passing over it would be another model than other replicas'.
+        ConfigError
+            If the log is folded in another way than this configuration's.
+        """
+        for record in records:
+            raw = record.value or b""
+            try:
+                training = decode_training(raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise StopError(
+                    f"{record.topic}, offset {record.offset}: no training record that this version "
+                    f"can read ({error}); only gate and ledger, of one version, may write there"
+                ) from error
+            self.core.fold.take(record.offset, raw, training)
+            if isinstance(training, Labelled):
+                self._right.add(training.label, training.prediction)
+
+    @property
+    def behind(self) -> bool:
+        """Whether an owned partition was decided with a later model than is folded so far."""
+        version = self.core.model.version
+        return any(state.version > version for state in self.core.states.values())

@@ -1,0 +1,89 @@
+"""What is measured beside the loops: lags, open requests, tokens, thresholds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import structlog
+
+from consumers.annotator import AnnotatorMachine
+from consumers.errors import LogError
+from consumers.gate import GateMachine
+from consumers.ledger import LedgerMachine
+from consumers.log import Log
+from consumers.machine import Machine
+from consumers.telemetry import Telemetry
+from stream_al.config import Config
+
+__all__ = ["Gauges"]
+
+_log = structlog.get_logger()
+
+_EVERY_S = 2.0
+
+
+class Gauges:
+    """Keeps gauges fresh from a thread of its own, so that no request to a log delays a batch.
+
+    Parameters
+    ----------
+    log, machines, telemetry, config
+        Those of the process; machines by role.
+    """
+
+    def __init__(
+        self, log: Log, machines: Mapping[str, Machine], telemetry: Telemetry, config: Config
+    ) -> None:
+        self._log = log
+        self._machines = machines
+        self._telemetry = telemetry
+        self._config = config
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; waits for a request under way."""
+        self._stop.set()
+        self._thread.join(_EVERY_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_EVERY_S):
+            try:
+                self.measure()
+            except LogError as error:
+                _log.debug("not_measured", error=str(error))
+
+    def measure(self) -> None:
+        """Measure once."""
+        for role, machine in self._machines.items():
+            for (topic, number), offset in machine.positions.items():
+                bounds = self._log.bounds(topic, number)
+                place = (role, topic, str(number))
+                self._telemetry.set("consumer_lag_records", max(0, bounds.end - offset), *place)
+                stalled = bounds.end - bounds.stable
+                self._telemetry.set("last_stable_offset_lag_records", stalled, *place)
+            if isinstance(machine, GateMachine):
+                self._measure_gate(machine)
+            elif isinstance(machine, LedgerMachine):
+                self._telemetry.set("open_requests", sum(machine.open_requests.values()))
+                self._telemetry.set("early_labels", sum(machine.early_labels.values()))
+            elif isinstance(machine, AnnotatorMachine):
+                continue
+
+    def _measure_gate(self, machine: GateMachine) -> None:
+        core, telemetry = machine.core, self._telemetry
+        telemetry.set("model_version", core.model.version)
+        if machine.follows is not None:
+            end = self._log.bounds(machine.follows, 0).stable
+            telemetry.set("fold_lag_records", max(0, end - machine.next_followed))
+        for (_, number), state in list(core.states.items()):
+            threshold, _ = core.gate.policy.propose(state.level, 1.0)
+            telemetry.set("budget_tokens", state.tokens, str(number))
+            telemetry.set("threshold", threshold, str(number))
+        for name, value in machine.rolling().items():
+            telemetry.set(name, value)

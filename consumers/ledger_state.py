@@ -1,0 +1,192 @@
+"""What the ledger keeps of one partition, and how it stands in the changelog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from consumers.log import Out, Record
+from stream_al.config import Config
+from stream_al.labels.ledger import Ledger, Outcome
+from stream_al.records import LabelRequest, encode
+
+__all__ = ["Early", "LedgerState"]
+
+_POSITION = b"position"
+
+
+class Early(msgspec.Struct, frozen=True, kw_only=True, tag="early", tag_field="state"):
+    """A label whose request has not been seen: the message as it came, and since when it waits."""
+
+    request_id: str
+    since: float
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    time: float
+
+
+class _Open(msgspec.Struct, frozen=True, tag="open", tag_field="state"):
+    number: int
+    since: float
+    request: LabelRequest
+
+
+class _Ended(msgspec.Struct, frozen=True, tag="ended", tag_field="state"):
+    number: int
+
+
+class _Position(msgspec.Struct, frozen=True, tag="position", tag_field="state"):
+    """How far each input was read, the latest time seen, and the last number given."""
+
+    next: dict[str, int]
+    now: float
+    number: int
+
+
+_decode = msgspec.json.Decoder(Early | _Open | _Ended | _Position).decode
+
+
+class LedgerState:
+    """One partition's ledger; every change of it is kept for the changelog.
+
+    Attributes
+    ----------
+    ledger
+        What is open and what has ended.
+    next
+        The next offset of each input topic.
+    now
+        The latest time seen; never falls.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.ledger = Ledger(config.learner.classes)
+        self.next: dict[str, int] = {}
+        self.now = 0.0
+        self._early: dict[int, Early] = {}
+        self._waiting: dict[str, list[int]] = {}
+        self._number = 0
+        self._changes: dict[bytes, msgspec.Struct | None] = {}
+
+    def restore(self, entries: Iterable[Record]) -> None:
+        """Take in a changelog: the last record of each key counts."""
+        last = {record.key or b"": record.value for record in entries}
+        found = {key: _decode(value) for key, value in last.items() if value is not None}
+        ended, opened, early = [], [], []
+        for key, entry in found.items():
+            if isinstance(entry, _Position):
+                self.next, self.now, self._number = dict(entry.next), entry.now, entry.number
+            elif isinstance(entry, _Ended):
+                ended.append((entry.number, key.decode()))
+            elif isinstance(entry, _Open):
+                opened.append(entry)
+            else:
+                early.append(entry)
+        for _, request_id in sorted(ended):
+            self.ledger.remember(request_id)
+        for entry in sorted(opened, key=lambda entry: entry.number):
+            self.ledger.open(entry.request, entry.since)
+        for entry in sorted(early, key=lambda entry: entry.offset):
+            self._keep(entry)
+
+    def open(self, request: LabelRequest) -> bool:
+        """Open a request, as of now; see `Ledger.open`."""
+        if not self.ledger.open(request, self.now):
+            return False
+        self._number += 1
+        entry = _Open(self._number, self.now, request)
+        self._changes[request.request_id.encode()] = entry
+        return True
+
+    def settle(self, outcome: Outcome) -> None:
+        """Settle an outcome; see `Ledger.settle`."""
+        forgotten = self.ledger.settle(outcome)
+        if outcome.record is not None:
+            self._number += 1
+            self._changes[outcome.record.request_id.encode()] = _Ended(self._number)
+        if forgotten is not None:
+            self._changes[forgotten.encode()] = None
+
+    def wait(self, request_id: str, message: Record) -> None:
+        """Let a label wait for its request, from now on."""
+        entry = Early(
+            request_id=request_id,
+            since=self.now,
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+            key=message.key,
+            value=message.value,
+            headers=message.headers,
+            time=message.time,
+        )
+        self._keep(entry)
+        self._changes[_early_key(entry.offset)] = entry
+
+    def take_waiting(self, request_id: str) -> list[Record]:
+        """Give back the labels that waited for a request, in order."""
+        return [self._release(offset) for offset in self._waiting.get(request_id, [])[:]]
+
+    def give_up(self, before: float, limit: int) -> list[tuple[str, Record]]:
+        """Give back the labels that wait since that time or earlier, and the oldest over a limit.
+
+        Each with the request that it waited for.
+        """
+        found = []
+        while self._early:
+            offset, oldest = next(iter(self._early.items()))
+            if oldest.since > before and len(self._early) <= limit:
+                break
+            found.append((oldest.request_id, self._release(offset)))
+        return found
+
+    @property
+    def waiting(self) -> int:
+        """How many labels wait for their request."""
+        return len(self._early)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when the oldest of them waits; None without any."""
+        return next(iter(self._early.values())).since if self._early else None
+
+    def changes(self, changelog: str, number: int) -> list[Out]:
+        """Return what has changed since the last call, as records of the changelog."""
+        position = _Position(self.next, self.now, self._number)
+        outs = [
+            Out(changelog, None if entry is None else encode(entry), key, (), number)
+            for key, entry in self._changes.items()
+        ]
+        outs.append(Out(changelog, encode(position), _POSITION, (), number))
+        self._changes = {}
+        return outs
+
+    def _keep(self, entry: Early) -> None:
+        self._early[entry.offset] = entry
+        self._waiting.setdefault(entry.request_id, []).append(entry.offset)
+
+    def _release(self, offset: int) -> Record:
+        entry = self._early.pop(offset)
+        waiting = self._waiting[entry.request_id]
+        waiting.remove(offset)
+        if not waiting:
+            del self._waiting[entry.request_id]
+        self._changes[_early_key(offset)] = None
+        return Record(
+            entry.topic,
+            entry.partition,
+            entry.offset,
+            entry.key,
+            entry.value,
+            entry.headers,
+            entry.time,
+        )
+
+
+def _early_key(offset: int) -> bytes:
+    return b"early %d" % offset

@@ -1,0 +1,192 @@
+"""One process: a log, the roles that run on it in threads, health, and how all of it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import structlog
+
+from consumers.annotator import AnnotatorMachine, Truths
+from consumers.drivers import open_log
+from consumers.gate import GateMachine
+from consumers.gauges import Gauges
+from consumers.health import HealthServer, RoleState
+from consumers.ledger import LedgerMachine
+from consumers.log import Log
+from consumers.loop import Clock, Loop
+from consumers.machine import Machine
+from consumers.snapshots import Snapshots
+from consumers.telemetry import Telemetry
+from stream_al.config import Config
+from stream_al.errors import ConfigError
+
+__all__ = ["Process", "until_signal"]
+
+_log = structlog.get_logger()
+
+
+class Process:
+    """Runs roles on a log, each in a thread of its own; the first that fails ends them all.
+
+    Parameters
+    ----------
+    config
+        Validated.
+    roles
+        Of ``gate``, ``ledger``, ``annotator``.
+    truths
+        What the annotator answers from.
+    log
+        In place of the configured one; left open at the end.
+
+    Attributes
+    ----------
+    address
+        Where health and metrics are served, as ``host:port``; None: nowhere.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration does not fit the roles, or the port is taken.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        roles: Sequence[str],
+        truths: Truths | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self._config = config
+        self._truths = truths
+        self._clock = Clock()
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._own_log = log is None
+        self._log = log or open_log(config)
+        self.telemetry = Telemetry(roles)
+        self.states = {role: RoleState() for role in roles}
+        self._machines: dict[str, Machine] = {}
+        self._loops: dict[str, Loop] = {}
+        for role in roles:
+            self._add(role)
+        self._gauges = Gauges(self._log, self._machines, self.telemetry, config)
+        self._health: HealthServer | None = None
+        if config.serve.port is not None:
+            self._health = HealthServer(config.serve, self.telemetry, self.states)
+        self._threads = [
+            threading.Thread(target=self._run, args=(role,), name=role, daemon=True)
+            for role in roles
+        ]
+
+    @property
+    def address(self) -> str | None:
+        """Where health and metrics are served."""
+        return None if self._health is None else self._health.address
+
+    def _add(self, role: str) -> None:
+        config, between = self._config, _nothing
+        machine: Machine
+        if role == "gate":
+            snapshots = Snapshots(config, self._log, self.telemetry, self._clock)
+            gate = machine = GateMachine(config, snapshots.load())
+            self._snapshots, self._gate = snapshots, gate
+
+            def between() -> None:
+                snapshots.keep(gate.core.fold)
+        elif role == "ledger":
+            machine = LedgerMachine(config)
+        elif role == "annotator" and self._truths is not None:
+            machine = AnnotatorMachine(config, self._truths)
+        else:
+            raise ConfigError(f"role {role!r} cannot run without the stream that it answers from")
+        self._machines[role] = machine
+        self._loops[role] = Loop(
+            self._log, machine, config, self.telemetry, self.states[role], self._clock, between
+        )
+
+    def start(self) -> None:
+        """Start all threads."""
+        if self._health is not None:
+            self._health.start()
+            _log.info("serving", address=self._health.address)
+        self._gauges.start()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask all to end; the batches under way are finished."""
+        self._stop.set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has been asked to end, or something failed."""
+        return self._stop.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is asked to end, or something fails.
+
+        Returns
+        -------
+        bool
+            False where the time ran out first.
+        """
+        return self._stop.wait(timeout_s)
+
+    def close(self) -> None:
+        """End all threads, within ``loop.stop_timeout_s``.
+
+        Raises
+        ------
+        StreamAlError
+            What a role failed with.
+        TimeoutError
+            If a role has not ended in time; its transaction, if any, times out in the log.
+        """
+        self._stop.set()
+        deadline = self._clock.monotonic() + self._config.loop.stop_timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        self._gauges.stop()
+        if self._health is not None:
+            self._health.close()
+        if late:
+            raise TimeoutError(f"{', '.join(late)}: still busy after loop.stop_timeout_s")
+        if "gate" in self._machines:
+            self._snapshots.keep(self._gate.core.fold, now=True)
+        if self._own_log:
+            self._log.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, role: str) -> None:
+        try:
+            self._loops[role].run(self._stop.is_set)
+        except BaseException as error:  # noqa: BLE001 - raised again where the process is closed
+            _log.error("failed", role=role, error=f"{type(error).__name__}: {error}")
+            self._failure = self._failure or error
+            self._stop.set()
+
+
+def _nothing() -> None:
+    """Do nothing between rounds."""
+
+
+def until_signal(stop: Callable[[], None]) -> None:
+    """Call `stop` at the first SIGTERM or SIGINT; the second ends the process at once."""
+
+    def first(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, second)
+        stop()
+
+    def second(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        os._exit(128 + number)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, first)

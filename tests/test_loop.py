@@ -1,0 +1,235 @@
+"""The loop: one round commits a batch with everything that it put out, or leaves no trace."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import msgspec
+import pytest
+
+from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
+from consumers.gate import GateMachine
+from consumers.health import RoleState
+from consumers.ledger import LedgerMachine
+from consumers.log import Out, Partition, Record
+from consumers.loop import Loop
+from consumers.machine import Machine
+from consumers.telemetry import Telemetry
+from consumers.testing.simulated_broker import SimulatedBroker
+from consumers.testing.simulated_log import SimulatedLog
+from consumers.testing.simulated_storage import SimulatedClock
+from consumers.topics import Topics, specs
+from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig
+from stream_al.records import Closed, Label, Labelled, Prediction, decode_training, encode
+
+CONFIG = Config(
+    learner=LearnerConfig(committee=False),
+    gate=GateConfig(budget=0.2),
+    ledger=LedgerConfig(expire_after_s=100.0),
+    log=LogConfig(partitions=2, instance="one"),
+)
+TOPICS = Topics.of(CONFIG.log)
+
+
+class Raises:
+    """Raises errors at steps, each a number of times."""
+
+    def __init__(self) -> None:
+        self.left: Counter[tuple[str, type[LogError]]] = Counter()
+
+    def at(self, step: str) -> None:
+        for (name, kind), count in self.left.items():
+            if name == step and count > 0:
+                self.left[name, kind] -= 1
+                raise kind("injected")
+
+
+class Bench:
+    """A simulated log with its topics, and loops on it."""
+
+    def __init__(self) -> None:
+        self.clock = SimulatedClock()
+        self.faults = Raises()
+        self.broker = SimulatedBroker(self.clock)
+        self.log = SimulatedLog(CONFIG, self.broker)
+        self.log.create(specs(CONFIG.log))
+        self.telemetry = Telemetry(["gate", "ledger"])
+        self.states: dict[str, RoleState] = {}
+
+    def loop(self, machine: Machine, config: Config = CONFIG) -> Loop:
+        state = self.states[machine.role] = RoleState(self.clock.monotonic)
+        log = SimulatedLog(config, self.broker, self.faults)
+        return Loop(log, machine, config, self.telemetry, state, self.clock)
+
+    def feed(self, count: int, start: int = 0) -> None:
+        writer = self.log.writer()
+        for n in range(start, start + count):
+            value = json.dumps({"amount": n % 7}).encode()
+            writer.send(Out(TOPICS.events, value, str(n).encode()))
+        writer.close()
+
+    def read(self, topic: str, partitions: int = 2) -> list[Record]:
+        return [record for n in range(partitions) for record in self.log.read(topic, n)]
+
+
+def settle(*loops: Loop, rounds: int = 60) -> None:
+    """Let loops go round until there is nothing left to do."""
+    for _ in range(rounds):
+        for loop in loops:
+            loop.step()
+
+
+def places(bench: Bench) -> list[tuple[int, int]]:
+    """Return partition and offset of each prediction."""
+    decode = msgspec.json.Decoder(Prediction).decode
+    found = (decode(record.value or b"") for record in bench.read(TOPICS.predictions))
+    return [(prediction.partition, prediction.offset) for prediction in found]
+
+
+def events(bench: Bench) -> list[tuple[int, int]]:
+    """Return partition and offset of each event."""
+    return [(record.partition, record.offset) for record in bench.read(TOPICS.events)]
+
+
+def test_each_event_is_predicted_once_and_answered_requests_are_learnt() -> None:
+    """Gate and ledger together turn events and labels into predictions and training records."""
+    bench = Bench()
+    gate, ledger = GateMachine(CONFIG), LedgerMachine(CONFIG)
+    loops = bench.loop(gate), bench.loop(ledger)
+    bench.feed(100)
+    settle(*loops)
+    assert places(bench) == events(bench)
+    writer = bench.log.writer()
+    for record in bench.read(TOPICS.label_requests):
+        request = json.loads(record.value or b"")["request_id"]
+        writer.send(Out(TOPICS.labels, encode(Label(request_id=request, label="a")), record.key))
+    writer.close()
+    settle(*loops)
+    kinds = Counter(
+        type(decode_training(record.value or b"")) for record in bench.read(TOPICS.training, 1)
+    )
+    assert kinds[Labelled] == len(bench.read(TOPICS.label_requests)) > 0
+    assert gate.core.fold.learner.labels == kinds[Labelled]
+    assert all(state.ready for state in bench.states.values())
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        ("poll", RetryError),
+        ("poll", RebuildError),
+        ("committed", RetryError),
+        ("committed", RebuildError),
+        ("send", AbortError),
+        ("send", RebuildError),
+        ("commit:before", AbortError),
+        ("commit:before", RebuildError),
+        ("commit:prepared", RebuildError),
+        ("commit:after", RebuildError),
+        ("tail.poll", RetryError),
+        ("tail.poll", RebuildError),
+        ("bounds", RetryError),
+        ("init", RetryError),
+        ("writer.send", RetryError),
+        ("writer.flush", RetryError),
+    ],
+)
+def test_every_error_leaves_each_event_with_one_prediction(
+    step: str, kind: type[LogError]
+) -> None:
+    """Whatever fails at any step, and however often, nothing is lost and nothing is doubled."""
+    bench = Bench()
+    loop = bench.loop(GateMachine(CONFIG))
+    bench.faults.left[step, kind] = 2
+    bench.feed(50)
+    settle(loop)
+    bench.faults.left[step, kind] = 3
+    bench.feed(50, 50)
+    settle(loop)
+    assert bench.faults.left[step, kind] <= 1, "the fault was not met"
+    assert places(bench) == events(bench)
+
+
+def test_a_restarted_member_goes_on_where_the_last_commit_was() -> None:
+    """A new process with the same identity restores its state and repeats nothing."""
+    bench = Bench()
+    first = bench.loop(GateMachine(CONFIG))
+    bench.feed(50)
+    settle(first)
+    again = bench.loop(GateMachine(CONFIG))
+    bench.feed(50, 50)
+    settle(again)
+    assert places(bench) == events(bench)
+    with pytest.raises(StopError):
+        settle(first)
+
+
+def test_a_state_that_disagrees_with_the_committed_offset_stops_the_process() -> None:
+    """A group that was reset by hand is explained, not decided about twice."""
+    bench = Bench()
+    settle(first := bench.loop(GateMachine(CONFIG)))
+    bench.feed(20)
+    settle(first)
+    first.close()
+    member = bench.log.member("gate", [TOPICS.events])
+    batch = member.poll(0.5, 10)
+    while not batch.gained:
+        batch = member.poll(0.5, 10)
+    member.commit({Partition(TOPICS.events, n): 0 for n in range(2)})
+    member.close()
+    with pytest.raises(StopError, match="committed offset is 0, the state"):
+        settle(bench.loop(GateMachine(CONFIG)))
+
+
+def test_a_training_log_that_was_cut_stops_the_gate() -> None:
+    """A gate never decides with an older model than its partition has seen."""
+    bench = Bench()
+    gate = GateMachine(CONFIG)
+    loop = bench.loop(gate)
+    bench.feed(20)
+    settle(loop)
+    state = gate.core.states[TOPICS.events, 0]
+    state.version = 10_000
+    writer = bench.log.writer()
+    writer.send(Out(TOPICS.gate_state, encode(state), b"events:0", (), 0))
+    writer.close()
+    with pytest.raises(StopError, match="was cut or replaced"):
+        settle(bench.loop(GateMachine(CONFIG)))
+
+
+def test_requests_expire_once_the_labels_are_read_to_their_end() -> None:
+    """The loop asks the log whether all answers were read before the ledger closes a request."""
+    bench = Bench()
+    loops = bench.loop(GateMachine(CONFIG)), bench.loop(LedgerMachine(CONFIG))
+    bench.feed(20)
+    settle(*loops)
+    asked = len(bench.read(TOPICS.label_requests))
+    bench.clock.sleep(101.0)
+    settle(*loops)
+    records = [decode_training(record.value or b"") for record in bench.read(TOPICS.training, 1)]
+    closed = [record for record in records if isinstance(record, Closed)]
+    assert [record.reason for record in closed] == ["expired"] * asked
+    assert asked > 0
+
+
+def test_the_fold_is_bounded_and_goes_on_between_batches() -> None:
+    """Under a flood of training records the gate keeps predicting with the model that it has."""
+    bench = Bench()
+    settle(first := bench.loop(GateMachine(CONFIG)))
+    first.close()
+    config = msgspec.structs.replace(
+        CONFIG, loop=msgspec.structs.replace(CONFIG.loop, fold_size=1, batch_size=5)
+    )
+    gate = GateMachine(config)
+    loop = bench.loop(gate, config)
+    settle(loop, rounds=5)
+    bench.feed(100)
+    settle(loop, rounds=200)
+    decode = msgspec.json.Decoder(Prediction).decode
+    versions = [decode(r.value or b"").model_version for r in bench.log.read(TOPICS.predictions, 0)]
+    assert versions == sorted(versions)
+    assert len(set(versions)) > 3
+    assert places(bench) == events(bench)
+
+
