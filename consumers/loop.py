@@ -194,7 +194,9 @@ class Loop:
         """
         machine = self._machine
         if machine.follows is not None:
-            end = self._log.bounds(machine.follows, 0).end
+            # Not to the very end: a transaction that this member itself left open, and that only
+            # its joining ends, may stand before it.
+            end = self._log.bounds(machine.follows, 0).stable
             if self._follow(0.1) or (self._tail is not None and self._tail.position < end):
                 self._state.wait(f"folding: {machine.next_followed} of {end}")
                 return True
@@ -270,11 +272,13 @@ class Loop:
         """Fold at least up to the model that the partitions were last decided with."""
         began = self._clock.monotonic()
         while self._machine.behind:
-            if not self._follow(0.1) and self._machine.follows is not None:
-                end = self._log.bounds(self._machine.follows, 0).end
-                if self._machine.next_followed >= end and self._machine.behind:
+            topic = self._machine.follows
+            if not self._follow(0.1) and topic is not None and self._tail is not None:
+                end = self._log.bounds(topic, 0).end
+                # The end may have moved on since the poll that brought nothing.
+                if self._tail.position >= end and self._machine.behind:
                     raise StopError(
-                        f"{self._machine.follows!r} ends at offset {end}, and partitions were "
+                        f"{topic!r} ends at offset {end}, and partitions were "
                         "decided with a later model: the training log was cut or replaced"
                     )
             if self._clock.monotonic() - began > _FOLD_WAIT_S:

@@ -144,10 +144,10 @@ def test_every_error_leaves_each_event_with_one_prediction(
     bench.faults.left[step, kind] = 2
     bench.feed(50)
     settle(loop)
+    assert bench.faults.left[step, kind] < 2, "the fault was not met"
     bench.faults.left[step, kind] = 3
     bench.feed(50, 50)
     settle(loop)
-    assert bench.faults.left[step, kind] <= 1, "the fault was not met"
     assert places(bench) == events(bench)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 import structlog
-from consumers.logging import configure
+from consumers.logs import configure
 
 from consumers.annotator import Truths
 from consumers.processes import Process, until_signal
