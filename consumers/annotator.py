@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -126,9 +126,9 @@ class AnnotatorMachine(Machine):
         }
 
     @property
-    def pending(self) -> Mapping[int, int]:
-        """Answers that are not due yet, by partition."""
-        return {number: len(state.pending) for number, state in self._states.items()}
+    def idle(self) -> bool:
+        """Whether no answer is still to be given."""
+        return not any(state.pending for state in list(self._states.values()))
 
     def due(self, tick: Tick) -> bool:
         """Tell whether an answer is due."""

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 
 import structlog
 
-from consumers.annotator import AnnotatorMachine
 from consumers.errors import LogError
 from consumers.gate import GateMachine
 from consumers.ledger import LedgerMachine
 from consumers.log import Log
 from consumers.machine import Machine
+from consumers.snapshots import Snapshots
 from consumers.telemetry import Telemetry
-from stream_al.config import Config
 
 __all__ = ["Gauges"]
 
@@ -28,17 +27,22 @@ class Gauges:
 
     Parameters
     ----------
-    log, machines, telemetry, config
+    log, machines, telemetry, snapshots
         Those of the process; machines by role.
     """
 
     def __init__(
-        self, log: Log, machines: Mapping[str, Machine], telemetry: Telemetry, config: Config
+        self,
+        log: Log,
+        machines: Mapping[str, Machine],
+        telemetry: Telemetry,
+        snapshots: Snapshots | None,
     ) -> None:
         self._log = log
         self._machines = machines
         self._telemetry = telemetry
-        self._config = config
+        self._snapshots = snapshots
+        self._measured: dict[str, set[int]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
 
@@ -61,7 +65,12 @@ class Gauges:
     def measure(self) -> None:
         """Measure once."""
         for role, machine in self._machines.items():
-            for (topic, number), offset in machine.positions.items():
+            positions = machine.positions
+            # The loop forgets a partition too; a figure measured meanwhile would stay for ever.
+            for number in self._measured.get(role, set()) - {place.number for place in positions}:
+                self._telemetry.forget(role, number)
+            self._measured[role] = {place.number for place in positions}
+            for (topic, number), offset in positions.items():
                 bounds = self._log.bounds(topic, number)
                 place = (role, topic, str(number))
                 self._telemetry.set("consumer_lag_records", max(0, bounds.end - offset), *place)
@@ -72,12 +81,13 @@ class Gauges:
             elif isinstance(machine, LedgerMachine):
                 self._telemetry.set("open_requests", sum(machine.open_requests.values()))
                 self._telemetry.set("early_labels", sum(machine.early_labels.values()))
-            elif isinstance(machine, AnnotatorMachine):
-                continue
 
     def _measure_gate(self, machine: GateMachine) -> None:
         core, telemetry = machine.core, self._telemetry
         telemetry.set("model_version", core.model.version)
+        telemetry.info("model_info", core.model.fold_id, core.config.learner.model)
+        if self._snapshots is not None:
+            telemetry.set("snapshot_age_seconds", self._snapshots.age)
         if machine.follows is not None:
             end = self._log.bounds(machine.follows, 0).stable
             telemetry.set("fold_lag_records", max(0, end - machine.next_followed))

@@ -67,6 +67,11 @@ class LedgerMachine(Machine):
         }
 
     @property
+    def idle(self) -> bool:
+        """Whether no request is open and no label waits for one."""
+        return not any(self.open_requests.values()) and not any(self.early_labels.values())
+
+    @property
     def open_requests(self) -> Mapping[int, int]:
         """Open requests, by partition."""
         return {number: len(state.ledger) for number, state in list(self._states.items())}

@@ -7,7 +7,7 @@ trace: then the machine's partitions are restored from what is committed, and re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
@@ -112,6 +112,7 @@ class Loop:
         try:
             worked = self._round()
         except RetryError as error:
+            self._telemetry.add_one("log_retries_total", self._machine.role)
             self._start_over("retry", error)
         except AbortError as error:
             self._telemetry.add_one("transactions_aborted_total", self._machine.role)
@@ -229,7 +230,7 @@ class Loop:
             inputs = [Partition(topic, number) for topic in machine.inputs]
             # In this order: what holds back the offsets may still add to the changelog.
             committed = member.committed(inputs)
-            found = machine.restore(number, self._changelog(number))
+            found = machine.restore(number, self._beating(self._changelog(number)))
             for place in inputs:
                 positions[place] = self._start(place, found, committed[place])
         self._fold_up()
@@ -244,6 +245,13 @@ class Loop:
             positions={f"{topic}:{n}": offset for (topic, n), offset in positions.items()},
             seconds=round(seconds, 3),
         )
+
+    def _beating(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Show signs of life through a long changelog."""
+        for n, record in enumerate(records):
+            if not n % 1000:
+                self._state.beat()
+            yield record
 
     def _changelog(self, number: int) -> Iterable[Record]:
         if not self._machine.whole_state:
@@ -272,6 +280,7 @@ class Loop:
         """Fold at least up to the model that the partitions were last decided with."""
         began = self._clock.monotonic()
         while self._machine.behind:
+            self._state.beat()
             topic = self._machine.follows
             if not self._follow(0.1) and topic is not None and self._tail is not None:
                 end = self._log.bounds(topic, 0).end

@@ -119,6 +119,11 @@ class Machine(ABC):
         Other threads may ask.
         """
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way that time or other machines will end."""
+        return True
+
     def settled(self) -> None:  # noqa: B027 - most machines keep no account
         """Be told that the last work was committed."""
 

@@ -71,10 +71,11 @@ class Process:
         self.telemetry = Telemetry(roles)
         self.states = {role: RoleState() for role in roles}
         self._machines: dict[str, Machine] = {}
+        self._snapshots: Snapshots | None = None
         self._loops: dict[str, Loop] = {}
         for role in roles:
             self._add(role)
-        self._gauges = Gauges(self._log, self._machines, self.telemetry, config)
+        self._gauges = Gauges(self._log, self._machines, self.telemetry, self._snapshots)
         self._health: HealthServer | None = None
         if config.serve.port is not None:
             self._health = HealthServer(config.serve, self.telemetry, self.states)
@@ -127,6 +128,19 @@ class Process:
         """Whether it has been asked to end, or something failed."""
         return self._stop.is_set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that the inputs hold is processed and nothing waits for an answer."""
+        for role, machine in self._machines.items():
+            if not self.states[role].ready or not machine.idle:
+                return False
+            for place, position in machine.positions.items():
+                # Not the end: what ends a transaction takes up offsets too.
+                last = self._log.last(*place)
+                if last is not None and last.offset >= position:
+                    return False
+        return True
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it is asked to end, or something fails.
 
@@ -157,7 +171,7 @@ class Process:
             self._health.close()
         if late:
             raise TimeoutError(f"{', '.join(late)}: still busy after loop.stop_timeout_s")
-        if "gate" in self._machines:
+        if self._snapshots is not None:
             self._snapshots.keep(self._gate.core.fold, now=True)
         if self._own_log:
             self._log.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import structlog
@@ -41,6 +42,7 @@ class Snapshots:
         self._clock = clock
         self._path: Path | None = None
         self._kept = 0
+        self._taken = math.nan
         self._due = clock.monotonic() + config.loop.snapshot_s
         if config.loop.state_dir is not None:
             folder = Path(config.loop.state_dir)
@@ -69,8 +71,13 @@ class Snapshots:
             _log.warning("snapshot_refused", why=str(refusal))
             return None
         _log.info("snapshot_loaded", path=str(self._path), offset=fold.next_offset)
-        self._kept = fold.next_offset
+        self._kept, self._taken = fold.next_offset, self._clock.now()
         return fold
+
+    @property
+    def age(self) -> float:
+        """Seconds since the snapshot was written or loaded; NaN where there is none."""
+        return self._clock.now() - self._taken
 
     def keep(self, fold: Fold, now: bool = False) -> None:
         """Write a snapshot if one is due, or now; what fails is told, and tried again later."""
@@ -84,4 +91,4 @@ class Snapshots:
         except OSError as error:
             _log.warning("snapshot_failed", path=str(self._path), why=str(error))
             return
-        self._kept = fold.next_offset
+        self._kept, self._taken = fold.next_offset, self._clock.now()

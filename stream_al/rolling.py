@@ -21,6 +21,11 @@ class RollingRatio:
     buckets
         Steps in which the window moves, at least 1.
 
+    Attributes
+    ----------
+    value
+        The share, in [0, 1]; NaN before anything was counted. May be read from any thread.
+
     Examples
     --------
     >>> asked = RollingRatio(window=100, buckets=10)
@@ -40,6 +45,7 @@ class RollingRatio:
         self._step = -(-window // buckets)
         self._buckets: deque[tuple[int, int]] = deque()
         self._hits = self._total = 0
+        self.value = math.nan
 
     def add(self, hits: int, total: int) -> None:
         """Count `total` things, `hits` of them hits."""
@@ -55,11 +61,7 @@ class RollingRatio:
             hits, total = self._buckets.popleft()
             self._hits -= hits
             self._total -= total
-
-    @property
-    def value(self) -> float:
-        """The share, in [0, 1]; NaN before anything was counted."""
-        return self._hits / self._total if self._total else math.nan
+        self.value = self._hits / self._total if self._total else math.nan
 
 
 class RollingAccuracy:
@@ -71,6 +73,11 @@ class RollingAccuracy:
     ----------
     window
         Labelled requests that count, at least 1.
+
+    Attributes
+    ----------
+    value
+        As of `RollingRatio`.
 
     Examples
     --------
@@ -86,6 +93,7 @@ class RollingAccuracy:
             raise ValueError(f"window is at least 1, not {window}")
         self._right: deque[bool] = deque(maxlen=window)
         self._sum = 0
+        self.value = math.nan
 
     def add(self, label: str, prediction: str | None) -> None:
         """Count a labelled request; no prediction is a wrong one."""
@@ -93,8 +101,4 @@ class RollingAccuracy:
             self._sum -= self._right[0]
         self._right.append(label == prediction)
         self._sum += self._right[-1]
-
-    @property
-    def value(self) -> float:
-        """The share, in [0, 1]; NaN before anything was counted."""
-        return self._sum / len(self._right) if self._right else math.nan
+        self.value = self._sum / len(self._right)

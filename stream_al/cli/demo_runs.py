@@ -1,26 +1,29 @@
-"""The runs of the demo: one stream, three ways of asking, in parallel processes."""
+"""The runs of the demo: one stream, asked about live, and at random in memory."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 
-import click
 import msgspec
-from joblib import Parallel, delayed
 
-from stream_al.config import AnnotatorConfig, Config, GateConfig, LearnerConfig
+from stream_al.cli.demo_live import Live, Look
+from stream_al.config import (
+    AnnotatorConfig,
+    Config,
+    GateConfig,
+    LearnerConfig,
+    LogConfig,
+    LoopConfig,
+    ServeConfig,
+)
 from stream_al.replay.baseline import random_asking
 from stream_al.replay.prequential import Scores
-from stream_al.replay.runner import replay
 from stream_al.replay.sources import open_source
 
-__all__ = ["BUDGET", "FRAUD", "MANY", "DemoRun", "demo_config", "demo_runs"]
+__all__ = ["BUDGET", "FRAUD", "MANY", "DemoRun", "baselines", "demo_config", "live_run"]
 
 BUDGET = 0.02
 MANY = 0.2
@@ -29,8 +32,8 @@ MANY = 0.2
 FRAUD = "1"
 _GENUINE = "0"
 
-_PROCESSES = 2
-_LOOK_S = 0.1
+_BATCH = 200
+"""Small batches, so that labels are learnt soon after they were asked for."""
 
 
 class DemoRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,100 +55,57 @@ class DemoRun(msgspec.Struct, frozen=True, kw_only=True):
     metrics_second_half: Scores | None
 
 
-def demo_config(seed: int) -> Config:
-    """Return the defaults, at the demo's budget and with a seed."""
+def demo_config(seed: int, path: str = ":memory:") -> Config:
+    """Return the defaults, at the demo's budget and with a seed.
+
+    Parameters
+    ----------
+    seed
+        Of learner and annotator, and key of the gate's draws.
+    path
+        The embedded log's file.
+    """
     return Config(
         learner=LearnerConfig(seed=seed),
         gate=GateConfig(budget=BUDGET, salt=seed),
         annotator=AnnotatorConfig(seed=seed),
+        log=LogConfig(path=path, name="demo", instance="demo", events="payments"),
+        loop=LoopConfig(batch_size=_BATCH, poll_s=0.02),
+        serve=ServeConfig(port=0),
     )
-
-
-def demo_runs(events: int, seed: int) -> tuple[DemoRun, DemoRun, DemoRun]:
-    """Play generated card payments with stream_al, then with few and many labels at random.
-
-    Parameters
-    ----------
-    events
-        Length of the stream, at least 1000.
-    seed
-        Key of the stream and of everything drawn, at least 0.
-    """
-    spec = f"cards:{events}:{seed}"
-    with _shared_progress(3 * events, f"3 runs over {events:,} events") as done:
-        ours, few, many = Parallel(n_jobs=_PROCESSES)(
-            [
-                delayed(_play_default)(spec, seed, done),
-                delayed(_play_random)(spec, seed, BUDGET, done),
-                delayed(_play_random)(spec, seed, MANY, done),
-            ]
-        )
-    return ours, few, many
-
-
-class _Tally:
-    """Counts events of several processes in the length of a file that all append to."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __call__(self, events: int) -> None:
-        with self._path.open("ab") as file:
-            file.write(bytes(events))
-
-    def total(self) -> int:
-        return self._path.stat().st_size
 
 
 @contextlib.contextmanager
-def _shared_progress(length: int, label: str) -> Iterator[_Tally | None]:
-    """Show what other processes have done; gives None where there is nobody to show it to."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    bar: Any
-    # Processes take seconds to start, from which any guess of the time left would be far off.
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar,
-    ):
-        done = _Tally(Path(folder) / "events")
-        done(0)
-        ended = threading.Event()
+def baselines(events: int, seed: int) -> Iterator[Callable[[], tuple[DemoRun, DemoRun]]]:
+    """Begin to play few and many labels at random, in a process beside this one.
 
-        def watch() -> None:
-            shown = 0
-            while True:
-                last = ended.wait(_LOOK_S)
-                total = done.total()
-                bar.update(total - shown)
-                shown = total
-                if last:
-                    return
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield done
-        finally:
-            ended.set()
-            watcher.join()
+    Gives what waits for both. Where the block ends before, so does the process.
+    """
+    spec = f"cards:{events}:{seed}"
+    # Not forked: this process has threads, or is about to.
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        runs = [pool.submit(_play_random, spec, seed, ratio) for ratio in (BUDGET, MANY)]
+        yield lambda: (runs[0].result(), runs[1].result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _play_default(spec: str, seed: int, progress: _Tally | None) -> DemoRun:
-    config = demo_config(seed)
-    report = replay(open_source(spec, config.source), config, progress)
+def live_run(live: Live, look: Callable[[Look], object]) -> DemoRun:
+    """Play the live run, and score what it predicted."""
+    live.run(look)
+    scores = live.scores()
     return DemoRun(
         name=f"stream_al, budget {BUDGET:.0%}",
-        asked=report.asked,
-        metrics=report.metrics,
-        metrics_second_half=report.metrics_second_half,
+        asked=live.asked,
+        metrics=scores.whole(),
+        metrics_second_half=scores.second_half(),
     )
 
 
-def _play_random(spec: str, seed: int, ratio: float, progress: _Tally | None) -> DemoRun:
+def _play_random(spec: str, seed: int, ratio: float) -> DemoRun:
     source = open_source(spec, demo_config(seed).source)
-    report = random_asking(source, (_GENUINE, FRAUD), ratio, seed, progress)
+    report = random_asking(source, (_GENUINE, FRAUD), ratio, seed)
     return DemoRun(
         name=f"plain river, random {ratio:.0%}",
         asked=report.asked,

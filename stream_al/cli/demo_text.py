@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import textwrap
+from pathlib import Path
+from typing import TextIO
 
+from stream_al.cli.demo_live import Look
 from stream_al.cli.demo_runs import BUDGET, FRAUD, MANY, DemoRun
 from stream_al.replay.prequential import Scores
 from stream_al.replay.tally import ClassScores
+from stream_al.replay.verify import Verification
 
-__all__ = ["demo_text", "verdict"]
+__all__ = ["LiveTable", "demo_text", "verdict"]
 
 _WIDTH = 79
 
 _HEAD = f"""\
 {"":25}{"labels":>7}{"average precision":>22}{"called fraud":>22}
 {"":25}{"asked":>7}{"whole":>9}{"second half":>13}{"precision":>13}{"recall":>9}"""
+
+_EVERY_S = 2.0
+_LIVE_HEAD = (
+    f"{'time':>7}{'fed':>10}{'predicted':>11}{'asked':>8}{'':>8}{'learnt':>9}{'right of asked':>17}"
+)
 
 _NEXT = f"""\
 Where to go next
@@ -27,7 +38,48 @@ Where to go next
     stream-al config init --output stream-al.toml"""
 
 
-def demo_text(ours: DemoRun, few: DemoRun, many: DemoRun, seed: int, seconds: float) -> str:
+class LiveTable:
+    """Shows how the live run stands, a line about every two seconds.
+
+    Parameters
+    ----------
+    stream
+        Standard error.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown = float("-inf")
+
+    def __call__(self, look: Look) -> None:
+        """Show it, if it is time."""
+        if look.seconds - self._shown < _EVERY_S:
+            return
+        if self._shown < 0:
+            self._say(f"live: metrics at http://{look.address}/metrics while it runs")
+            self._say(_LIVE_HEAD)
+        self._shown = look.seconds
+        asked = look.asked / look.predicted if look.predicted else 0.0
+        accuracy = "-" if math.isnan(look.accuracy) else f"{look.accuracy:.3f}"
+        self._say(
+            f"{look.seconds:>5.0f} s{look.fed:>10,}{look.predicted:>11,}{look.asked:>8,}"
+            f"{asked:>8.2%}{look.learnt:>9,}{accuracy:>17}"
+        )
+
+    def _say(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+
+def demo_text(
+    ours: DemoRun,
+    few: DemoRun,
+    many: DemoRun,
+    seed: int,
+    seconds: float,
+    checked: Verification,
+    kept: Path | None,
+) -> str:
     """Lay out the runs, what they say, and where to go next; 80 columns wide.
 
     Parameters
@@ -37,7 +89,11 @@ def demo_text(ours: DemoRun, few: DemoRun, many: DemoRun, seed: int, seconds: fl
     seed
         Of all of them.
     seconds
-        Wall time of all of them together.
+        Wall time of all of them together, verification included.
+    checked
+        What verification found in the live run.
+    kept
+        Where its log is kept, if it is.
     """
     events, frauds = ours.metrics.events, _fraud(ours).support
     spec, flag = (f":{seed}", f" --seed {seed}") if seed else ("", "")
@@ -46,7 +102,8 @@ def demo_text(ours: DemoRun, few: DemoRun, many: DemoRun, seed: int, seconds: fl
             _wrapped(
                 f"{events:,} generated card payments, {frauds:,} of them frauds "
                 f"({frauds / events:.2%}) of kinds that come and go. Every payment is predicted; "
-                "its label is learnt only if it was asked for."
+                "its label is learnt only if it was asked for. stream_al ran live: gate, ledger and "
+                "annotator, joined by a log."
             ),
             "",
             _HEAD,
@@ -58,12 +115,29 @@ def demo_text(ours: DemoRun, few: DemoRun, many: DemoRun, seed: int, seconds: fl
                 f"right {1.0 - frauds / events:.1%} of the time."
             ),
             "",
-            f"All three took {seconds:.1f} s. The first alone, with all its figures:",
+            _wrapped(
+                f"From the log alone, {checked.decisions:,} decisions and {checked.records:,} "
+                f"training records were recomputed: {checked.differences:,} differences. All "
+                f"took {seconds:.1f} s."
+            ),
+            *([] if kept is None else _kept(kept)),
+            "",
+            "The same stream without a log, with all its figures:",
             f"    stream-al replay cards:{events}{spec} --budget {BUDGET}{flag}",
             "",
             _NEXT,
         ]
     )
+
+
+def _kept(kept: Path) -> list[str]:
+    flags = f"--path {shlex.quote(str(kept))} --name demo"
+    return [
+        "",
+        "Its log is kept:",
+        f"    stream-al tail predictions --from-beginning --no-follow --limit 5 {flags}",
+        f"    stream-al verify {flags}",
+    ]
 
 
 def verdict(ours: DemoRun, many: DemoRun) -> str:

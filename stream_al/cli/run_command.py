@@ -7,9 +7,9 @@ import sys
 
 import click
 import structlog
-from consumers.logs import configure
 
 from consumers.annotator import Truths
+from consumers.logs import configure
 from consumers.processes import Process, until_signal
 from stream_al.cli.options import config_options
 from stream_al.cli.settings import Settings

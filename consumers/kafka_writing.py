@@ -1,0 +1,192 @@
+"""Writing through kafka-python: checked before it is sent, bounded while under way."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, NamedTuple
+
+from kafka import KafkaProducer, errors
+from kafka.serializer import Serializer
+
+from consumers.errors import RetryError, StopError, TooLargeError
+from consumers.kafka_admin import ENVELOPE_BYTES, KafkaAdmin, Target
+from consumers.kafka_clients import FAILURES, Clients, meaning
+from consumers.log import Out, Writer, size_of
+
+__all__ = ["KafkaWriter", "Outbox"]
+
+_LINGER_MS = 20
+_BATCH_BYTES = 131_072
+_UNDER_WAY_BYTES = 16 * 1024 * 1024
+_RECORD_BYTES, _HEADER_BYTES = 100, 10
+"""What a record takes beyond key, value and headers, and each header beyond its own, at most."""
+
+
+class _Whole(NamedTuple):
+    """A value that kafka-python's own checks would refuse, with the places of null headers."""
+
+    value: bytes | None
+    nulls: tuple[int, ...]
+
+
+class _Headers(list[tuple[str, bytes | None]]):
+    # Taken for none by the code that would measure null values, and fail after the record was
+    # half sent; what is written to the log comes from going over the list.
+    def __bool__(self) -> bool:
+        return False
+
+
+class _Values(Serializer):  # type: ignore[misc]
+    """Lets records pass that have neither key nor value, or headers that have no value."""
+
+    def serialize(self, topic: str, headers: Any, data: Any) -> bytes | None:  # noqa: ANN401, ARG002
+        if type(data) is not _Whole:
+            return data  # type: ignore[no-any-return]
+        for place in data.nulls:
+            headers[place] = (headers[place][0], None)
+        return data.value
+
+
+class Outbox:
+    """A producer, and what was given to it and is not stored yet.
+
+    Parameters
+    ----------
+    max_record_bytes
+        As is configured.
+    timeout_s
+        How long storing may take.
+    settings
+        Of the producer, besides those that all have in common.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        admin: KafkaAdmin,
+        max_record_bytes: int,
+        timeout_s: float,
+        **settings: Any,  # noqa: ANN401 - kafka-python has no types
+    ) -> None:
+        self._admin = admin
+        self._timeout_s = timeout_s
+        self._targets: dict[str, Target] = {}
+        self._futures: list[Any] = []
+        self._bytes = 0
+        self.producer = clients.open(
+            KafkaProducer,
+            value_serializer=_Values(),
+            linger_ms=_LINGER_MS,
+            batch_size=min(_BATCH_BYTES, max_record_bytes),
+            # Dead letters are larger than what they are about.
+            max_request_size=max_record_bytes + 256 * 1024,
+            max_block_ms=timeout_s * 1000,
+            delivery_timeout_ms=timeout_s * 1000 + 10_000,
+            metrics_enabled=False,
+            **settings,
+        )
+
+    def put(self, out: Out) -> None:
+        """Send a record; waits while too much is under way.
+
+        Raises
+        ------
+        TooLargeError, RetryError, StopError
+        KafkaError
+            If this one, or one before, cannot be stored.
+        """
+        target = self._targets.get(out.topic)
+        if target is None or (out.partition or 0) >= target.partitions:
+            target = self._targets[out.topic] = self._look_up(out)
+        size = size_of(out)
+        overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
+        if size > target.limit or size + overhead > target.limit + ENVELOPE_BYTES:
+            raise TooLargeError(out.topic, size, target.limit)
+        value: Any = out.value
+        headers: Any = list(out.headers)
+        nulls = tuple(i for i, (_, held) in enumerate(headers) if held is None) if headers else ()
+        if nulls or (value is None and out.key is None):
+            value = _Whole(value, nulls)
+            headers = _Headers((name, held or b"") for name, held in headers)
+        future = self.producer.send(out.topic, value, out.key, headers, out.partition)
+        self._futures.append(future)
+        self._bytes += size + overhead
+        if self._bytes > _UNDER_WAY_BYTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until all is stored.
+
+        Raises
+        ------
+        KafkaError
+            If something was not: kafka-python itself may commit without it.
+        """
+        end = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                self.producer.flush(max(end - time.monotonic(), 0.0))
+                break
+            except errors.UnknownError:
+                # A batch over the topic's limit was split: its parts are waited for anew.
+                continue
+        futures, self._futures, self._bytes = self._futures, [], 0
+        for future in futures:
+            if future.exception is not None:
+                raise future.exception
+
+    def forget(self) -> None:
+        """Take what was sent for given up."""
+        self._futures, self._bytes = [], 0
+
+    def close(self, timeout_s: float) -> None:
+        """Close the producer, whatever is still under way.
+
+        Raises
+        ------
+        KafkaError
+            If something was not stored.
+        """
+        try:
+            self.producer.close(timeout_s)
+        finally:
+            # A close that fails while flushing leaves the thread running.
+            self.producer._sender.force_close()
+
+    def _look_up(self, out: Out) -> Target:
+        target = self._admin.target(out.topic)
+        if (out.partition or 0) >= target.partitions:
+            raise StopError(
+                f"topic {out.topic!r} has {target.partitions} partitions, none is {out.partition}"
+            )
+        return target
+
+
+class KafkaWriter(Writer):
+    """See `Writer`: an idempotent producer."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def send(self, out: Out) -> None:
+        """Send; waits while too much is under way."""
+        try:
+            self._outbox.put(out)
+        except FAILURES as error:
+            raise meaning(error, f"writing to {out.topic!r}", RetryError) from error
+
+    def flush(self) -> None:
+        """Wait for the brokers."""
+        try:
+            self._outbox.settle()
+        except FAILURES as error:
+            raise meaning(error, "writing", RetryError) from error
+
+    def close(self) -> None:
+        """Flush, and close the producer."""
+        try:
+            self.flush()
+        finally:
+            with contextlib.suppress(*FAILURES):
+                self._outbox.close(1.0)

@@ -1,0 +1,297 @@
+"""Membership in a consumer group: who owns what, and reading it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
+
+from consumers.errors import LogError, RetryError, StopError
+from consumers.librdkafka_client import (
+    CONSUMER,
+    FAILURES,
+    Clients,
+    Watch,
+    error_of,
+    meaning,
+    places,
+    record_of,
+)
+from consumers.log import Batch, Partition, Record
+from stream_al.config import LoopConfig
+
+__all__ = ["Group"]
+
+_logger = logging.getLogger("consumers.librdkafka")
+
+_SLICE_S = 0.05
+"""How long to wait at a time, so that what a rebalance brings is told soon."""
+
+
+class Group:
+    """A static member of a group; what it owns is fetched from where `seek` says, not before.
+
+    Partitions that the group gives are only noted, and given to librdkafka with their offsets by
+    `seek`: so none is ever fetched from an offset that nobody has asked for.
+
+    Parameters
+    ----------
+    identity
+        The member's ``group.instance.id``.
+    stable_ends
+        Tells how far committed records of partitions can be read.
+
+    Attributes
+    ----------
+    assigned
+        The partitions that are this member's now.
+    generation
+        The group's metadata as they were right after the last poll; None where it was not stable.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        group: str,
+        identity: str,
+        topics: Sequence[str],
+        assignor: str,
+        loop: LoopConfig,
+        stable_ends: Callable[[Iterable[Partition]], dict[Partition, int]],
+    ) -> None:
+        self.assigned: frozenset[Partition] = frozenset()
+        self.generation: bytes | None = None
+        self._stable_ends = stable_ends
+        self._committed_s = loop.transaction_timeout_s + 5.0
+        self._heartbeat_s = min(3.0, loop.session_timeout_s / 5)
+        self._cooperative = assignor == "cooperative-sticky"
+        self._joined = self._moved = False
+        self._gained: set[Partition] = set()
+        # Where fetching was begun, and where the last end was that all was read up to.
+        self._begun: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
+        self._name, self._topic = group, topics[0]
+        self._watch = Watch()
+        self._consumer = clients.open(
+            Consumer,
+            self._watch,
+            {
+                **CONSUMER,
+                "group.id": group,
+                "group.instance.id": identity,
+                "partition.assignment.strategy": assignor,
+                "session.timeout.ms": int(loop.session_timeout_s * 1000),
+                "heartbeat.interval.ms": int(self._heartbeat_s * 1000),
+                "max.poll.interval.ms": int(max(loop.session_timeout_s, 300.0) * 1000),
+            },
+        )
+        self._consumer.subscribe(
+            list(topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    def poll(self, timeout_s: float, max_records: int) -> Batch:
+        """Wait for records, and take part in the group.
+
+        Raises
+        ------
+        RetryError, StopError
+        """
+        self.generation = None
+        self._moved = False
+        try:
+            records = self._fetch(timeout_s, max_records)
+            # In this order: who is a member after the snapshot was one when it was taken.
+            generation = self._consumer.consumer_group_metadata()
+            stable = self._joined and bool(self._consumer.memberid())
+        except FAILURES as error:
+            raise self._meaning(error, "polling") from error
+        if self._watch.refused:
+            raise StopError(f"group {self._name!r}: brokers refuse access: {self._watch.refused}")
+        if self._watch.unreachable and not records:
+            self._watch.reach(self._consumer, self._topic, f"group {self._name!r}")
+        if not stable:
+            self._unread(records)
+            return Batch((), self.assigned, frozenset(), stable=False)
+        self.generation = generation
+        gained = frozenset(self._gained & self.assigned)
+        self._gained.clear()
+        return Batch(records, self.assigned, gained, stable=True)
+
+    def seek(self, positions: Mapping[Partition, int]) -> None:
+        """Read on from these offsets, and forget what was fetched before.
+
+        Raises
+        ------
+        ValueError
+            If one of the partitions is not this member's.
+        RetryError, StopError
+        """
+        if strange := positions.keys() - self.assigned:
+            raise ValueError(f"not assigned to this member: {sorted(strange)}")
+        try:
+            fetched = {Partition(p.topic, p.partition) for p in self._consumer.assignment()}
+            new = {place: at for place, at in positions.items() if place not in fetched}
+            if new and not self._cooperative:
+                self._consumer.assign(places({**self._where(), **positions}))
+            else:
+                # Giving a partition up, to take it anew elsewhere, might pass for the answer to a
+                # revocation that has not been seen yet.
+                for place in places({p: at for p, at in positions.items() if p in fetched}):
+                    self._consumer.seek(place)
+                if new:
+                    self._consumer.incremental_assign(places(new))
+        except FAILURES as error:
+            raise self._meaning(error, "seeking") from error
+        for place, at in positions.items():
+            self._begun[place] = at
+            self._ends.pop(place, None)
+
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
+        """Return committed offsets; waits until transactions that hold some are decided.
+
+        Raises
+        ------
+        RetryError, StopError
+        """
+        try:
+            found = self._consumer.committed(places(partitions), self._committed_s)
+        except FAILURES as error:
+            raise self._meaning(error, "asking for committed offsets") from error
+        for place in found:
+            if place.error is not None:
+                raise meaning(place.error, f"group {self._name!r}: committed offsets")
+        return {
+            Partition(p.topic, p.partition): None if p.offset == OFFSET_INVALID else p.offset
+            for p in found
+        }
+
+    def drained(self, partitions: Iterable[Partition]) -> frozenset[Partition]:
+        """Return those partitions whose every committed record has been polled.
+
+        Raises
+        ------
+        RetryError, StopError
+        """
+        wanted = [place for place in partitions if place in self._begun]
+        ends = self._stable_ends(wanted)
+        where = self._where()
+        return frozenset(place for place in wanted if where[place] >= ends[place])
+
+    def taken_over(self) -> bool:
+        """Find out whether another process has this identity: the next heartbeat tells."""
+        end = time.monotonic() + 2 * self._heartbeat_s
+        try:
+            while time.monotonic() < end:
+                for message in self._consumer.consume(1000, _SLICE_S):
+                    if message.error() is not None and message.error().fatal():
+                        return True
+        except FAILURES as error:
+            return bool(error_of(error).fatal())
+        return False
+
+    def close(self) -> None:
+        """Leave without telling the group, which keeps the seat.
+
+        Raises
+        ------
+        KafkaException, RuntimeError
+        """
+        self._consumer.close()
+
+    def _fetch(self, timeout_s: float, max_records: int) -> list[Record]:
+        # librdkafka waits until it has as many as it is asked for: so take what is there, else
+        # wait for one and take what came along.
+        end = time.monotonic() + timeout_s
+        records = self._records(self._consumer.consume(max_records, 0))
+        while not records and not self._moved:
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            found = self._consumer.consume(1, min(left, _SLICE_S))
+            if found and max_records > 1:
+                found += self._consumer.consume(max_records - 1, 0)
+            records = self._records(found)
+        return records
+
+    def _records(self, messages: Iterable[Any]) -> list[Record]:
+        records = []
+        for message in messages:
+            if message.error() is None:
+                records.append(record_of(message))
+            else:
+                self._take(message)
+        if self._moved or self._begun.keys() != self.assigned:
+            # Fetched before the partition moved, or before it was sought.
+            return [r for r in records if Partition(r.topic, r.partition) in self._begun]
+        return records
+
+    def _take(self, message: Any) -> None:  # noqa: ANN401
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            place = Partition(message.topic(), message.partition())
+            if place in self._begun:
+                self._ends[place] = message.offset()
+            return
+        where = f" {message.topic()!r}, partition {message.partition()}" if message.topic() else ""
+        told = self._told(error, f"reading{where}")
+        if isinstance(told, StopError):
+            raise told
+        _logger.warning("%s", told)
+
+    def _where(self) -> dict[Partition, int]:
+        """Tell the next offset of everything that is read, ends that were passed included."""
+        where = dict(self._begun)
+        for found in self._consumer.position(places(self._begun)):
+            place = Partition(found.topic, found.partition)
+            where[place] = max(where[place], found.offset, self._ends.get(place, 0))
+        return where
+
+    def _unread(self, records: Iterable[Record]) -> None:
+        """Take records for not polled: their partitions are to be sought again."""
+        for record in records:
+            place = Partition(record.topic, record.partition)
+            self._gained.add(place)
+            self._begun.pop(place, None)
+
+    def _meaning(self, raised: BaseException, doing: str) -> LogError:
+        return self._told(error_of(raised), doing)
+
+    def _told(self, error: KafkaError, doing: str) -> LogError:
+        otherwise = StopError if error.fatal() else RetryError
+        return meaning(error, f"group {self._name!r}: {doing}", otherwise)
+
+    def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        new = {Partition(place.topic, place.partition) for place in partitions}
+        self.assigned |= new
+        self._gained |= new
+        self._joined = self._moved = True
+        if self._cooperative:
+            consumer.incremental_assign([])
+        else:
+            consumer.assign([])
+
+    def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        gone = {Partition(place.topic, place.partition) for place in partitions}
+        self.assigned -= gone
+        self._gained -= gone
+        self._moved = True
+        fetched = [place for place in gone if place in self._begun]
+        for place in gone:
+            self._begun.pop(place, None)
+            self._ends.pop(place, None)
+        if self._cooperative:
+            # What stays is read on meanwhile.
+            consumer.incremental_unassign(places(fetched))
+        else:
+            self._joined = False
+            consumer.unassign()
+
+    def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._on_revoke(consumer, partitions)
+        self._joined = False

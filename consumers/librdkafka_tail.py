@@ -1,0 +1,95 @@
+"""Reading one partition outside of any group."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError
+
+from consumers.errors import RebuildError, StopError
+from consumers.librdkafka_client import (
+    CONSUMER,
+    FAILURES,
+    Clients,
+    Watch,
+    error_of,
+    meaning,
+    places,
+    record_of,
+)
+from consumers.log import Partition, Record, Tail
+
+__all__ = ["LibrdkafkaTail"]
+
+_logger = logging.getLogger("consumers.librdkafka")
+
+
+class LibrdkafkaTail(Tail):
+    """Reads one partition, on librdkafka.
+
+    Parameters
+    ----------
+    group
+        A group's name, which librdkafka asks for and nothing is ever done with.
+    """
+
+    def __init__(self, clients: Clients, group: str, place: Partition, start: int) -> None:
+        self._place = place
+        self._position = start
+        self._watch = Watch()
+        self._consumer = clients.open(Consumer, self._watch, {**CONSUMER, "group.id": group})
+        self._consumer.assign(places({place: start}))
+
+    @property
+    def position(self) -> int:  # noqa: D102
+        return self._position
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:  # noqa: D102
+        end = time.monotonic() + timeout_s
+        try:
+            began = self._position
+            records = self._records(self._consumer.consume(max_records, 0))
+            while not records and self._position == began:
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                found = self._consumer.consume(1, left)
+                if found and max_records > 1:
+                    found += self._consumer.consume(max_records - 1, 0)
+                records = self._records(found)
+        except FAILURES as error:
+            raise meaning(error_of(error), self._doing, RebuildError) from error
+        if self._watch.refused:
+            raise StopError(f"{self._doing}: brokers refuse access: {self._watch.refused}")
+        if self._watch.unreachable and not records:
+            self._watch.reach(self._consumer, self._place.topic, self._doing)
+        return records
+
+    def close(self) -> None:  # noqa: D102
+        try:
+            self._consumer.close()
+        except (*FAILURES, RuntimeError) as error:
+            _logger.warning("%s: closing: %s", self._doing, error)
+
+    @property
+    def _doing(self) -> str:
+        return f"reading {self._place.topic!r}, partition {self._place.number}"
+
+    def _records(self, messages: list[Any]) -> list[Record]:
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                records.append(record_of(message))
+                self._position = message.offset() + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # It stands behind whatever is no record.
+                self._position = max(self._position, message.offset())
+            else:
+                told = meaning(error, self._doing)
+                if isinstance(told, StopError):
+                    raise told
+                _logger.warning("%s", told)
+        return records

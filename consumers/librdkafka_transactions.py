@@ -1,0 +1,176 @@
+"""Writing in transactions: a producer whose every error says what is left to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from confluent_kafka import KafkaError, Producer
+
+from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
+from consumers.librdkafka_admin import Target
+from consumers.librdkafka_client import FAILURES, Clients, Watch, error_of, meaning, places
+from consumers.librdkafka_outbox import Outbox
+from consumers.log import Out, Partition
+from stream_al.config import LoopConfig
+
+__all__ = ["FencedError", "Transactions"]
+
+_INIT_S = 15.0
+_AGAIN_S = 0.02
+
+
+class FencedError(RebuildError):
+    """The producer was fenced: its transaction took too long, or another has its identity."""
+
+
+class Transactions:
+    """One transaction after the other, all under one transactional id.
+
+    Parameters
+    ----------
+    identity
+        The transactional id; whoever had it before is fenced.
+    target
+        Looks up a topic to write to.
+
+    Raises
+    ------
+    RetryError, StopError
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        identity: str,
+        loop: LoopConfig,
+        target: Callable[[str], Target],
+    ) -> None:
+        self._identity = identity
+        self._open = False
+        self._watch = Watch()
+        self._producer = clients.producer(
+            Producer,
+            self._watch,
+            {
+                "transactional.id": identity,
+                "transaction.timeout.ms": int(loop.transaction_timeout_s * 1000),
+                # A commit does not wait for it.
+                "linger.ms": 20,
+            },
+        )
+        self._timeout_s = loop.commit_timeout_s
+        self._outbox = Outbox(self._producer, target, self._timeout_s)
+        self._begin(loop.transaction_timeout_s + _INIT_S)
+
+    def send(self, outs: Iterable[Out]) -> None:
+        """Write into the transaction, beginning one where none is open.
+
+        Raises
+        ------
+        TooLargeError, AbortError, FencedError, RebuildError, StopError
+        """
+        try:
+            if not self._open:
+                self._producer.begin_transaction()
+                self._open = True
+            self._outbox.put(outs)
+        except FAILURES as error:
+            raise self._meaning(error, "sending") from error
+        except RetryError as error:
+            # A topic could not be looked up: what was sent before cannot stay alone.
+            raise AbortError(str(error)) from error
+
+    def commit(self, offsets: Mapping[Partition, int], generation: bytes) -> None:
+        """Commit what was sent with these offsets, as a member of this generation.
+
+        Raises
+        ------
+        AbortError, FencedError, RebuildError, StopError
+        """
+        end = time.monotonic() + self._timeout_s
+        if not self._open:
+            self.send(())
+        self._until(
+            end,
+            "committing offsets",
+            lambda left: self._producer.send_offsets_to_transaction(
+                places(offsets), generation, left
+            ),
+        )
+        self._until(end, "committing", self._producer.commit_transaction)
+        self._open = False
+
+    def abort(self) -> None:
+        """Give up the open transaction, if any.
+
+        Raises
+        ------
+        FencedError, RebuildError
+        """
+        self._outbox.forget()
+        if not self._open:
+            return
+        end = time.monotonic() + self._timeout_s
+        try:
+            self._until(end, "aborting", self._producer.abort_transaction)
+        except (AbortError, StopError) as error:
+            raise RebuildError(str(error)) from error
+        self._open = False
+
+    def close(self, timeout_s: float) -> None:
+        """Give up what is open, as far as brokers answer in time.
+
+        Raises
+        ------
+        KafkaException, KafkaError
+        """
+        try:
+            if self._open:
+                self._producer.abort_transaction(timeout_s)
+        finally:
+            # Ends the client's threads.
+            del self._outbox, self._producer
+
+    def _begin(self, timeout_s: float) -> None:
+        try:
+            self._producer.init_transactions(timeout_s)
+        except FAILURES as raised:
+            error = error_of(raised)
+            if self._watch.refused:
+                raise StopError(f"brokers refuse access: {self._watch.refused}") from raised
+            otherwise = StopError if error.fatal() else RetryError
+            raise meaning(error, f"opening transaction {self._identity!r}", otherwise) from raised
+
+    def _until(self, end: float, doing: str, call: Callable[[float], None]) -> None:
+        """Call, and again while that may help; without an answer nothing is known."""
+        while (left := end - time.monotonic()) > 0:
+            try:
+                call(left)
+            except FAILURES as raised:
+                if not error_of(raised).retriable():
+                    raise self._meaning(raised, doing) from raised
+                time.sleep(_AGAIN_S)
+            else:
+                return
+        raise RebuildError(
+            f"transaction {self._identity!r}: {doing}: no answer within {self._timeout_s:g} s; "
+            "its outcome is unknown"
+        )
+
+    def _meaning(self, raised: BaseException, doing: str) -> LogError:
+        error = error_of(raised)
+        if error.code() == KafkaError._STATE:
+            error = self._why(error)
+        if error.code() in (KafkaError._FENCED, KafkaError._FATAL):
+            return meaning(error, f"transaction {self._identity!r}: {doing}", FencedError)
+        otherwise = AbortError if error.txn_requires_abort() else RebuildError
+        return meaning(error, f"transaction {self._identity!r}: {doing}", otherwise)
+
+    def _why(self, error: KafkaError) -> KafkaError:
+        """Ask why a transaction that has failed takes no more records: beginning one tells."""
+        try:
+            self._producer.begin_transaction()
+        except FAILURES as raised:
+            return error_of(raised)
+        return error

@@ -1,0 +1,78 @@
+"""Writing records one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, Producer
+
+from consumers.errors import LogError, RetryError, StopError
+from consumers.librdkafka_admin import Target
+from consumers.librdkafka_client import FAILURES, Clients, Watch, error_of, meaning
+from consumers.librdkafka_outbox import Outbox
+from consumers.log import Out, Writer
+
+__all__ = ["LibrdkafkaWriter"]
+
+
+class LibrdkafkaWriter(Writer):
+    """Writes records, each stored once and in order, on librdkafka.
+
+    While no broker answers, what was taken stays queued: a `RetryError` of `send` or `flush` loses
+    nothing.
+
+    Parameters
+    ----------
+    target
+        Looks up a topic to write to.
+    timeout_s
+        How long to wait for room, and for all to be stored.
+    """
+
+    def __init__(self, clients: Clients, target: Callable[[str], Target], timeout_s: float) -> None:
+        failures: list[KafkaError] = []
+        self._failures = failures
+        self._timeout_s = timeout_s
+        self._watch = Watch()
+        settings = {
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,
+            "linger.ms": 5,
+            "on_delivery": lambda error, _: failures.append(error),
+            "delivery.report.only.error": True,
+        }
+        self._producer = clients.producer(Producer, self._watch, settings)
+        self._outbox = Outbox(self._producer, target, timeout_s)
+
+    def send(self, out: Out) -> None:  # noqa: D102
+        try:
+            self._outbox.put((out,))
+        except FAILURES as error:
+            raise self._meaning(error_of(error)) from error
+        self._check()
+
+    def flush(self) -> None:  # noqa: D102
+        try:
+            left = self._producer.flush(self._timeout_s)
+        except FAILURES as error:
+            raise self._meaning(error_of(error)) from error
+        self._check()
+        if left:
+            why = self._watch.unreachable or "the brokers are slow"
+            raise RetryError(f"not stored within {self._timeout_s:g} s: {left} records: {why}")
+
+    def close(self) -> None:  # noqa: D102
+        try:
+            self.flush()
+        finally:
+            # Ends the client's threads.
+            del self._outbox, self._producer
+
+    def _check(self) -> None:
+        if self._watch.refused:
+            raise StopError(f"writing: brokers refuse access: {self._watch.refused}")
+        if self._failures:
+            raise self._meaning(self._failures[0])
+
+    def _meaning(self, error: KafkaError) -> LogError:
+        return meaning(error, "writing", StopError)

@@ -1,0 +1,1 @@
+"""Faults for tests: of the processes here, and of what users build on the contracts."""

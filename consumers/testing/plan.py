@@ -1,0 +1,120 @@
+"""What a simulated run is made of, drawn from its seed."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from stream_al.config import (
+    Config,
+    GateConfig,
+    LearnerConfig,
+    LedgerConfig,
+    LogConfig,
+    LoopConfig,
+    MessageConfig,
+)
+
+__all__ = ["Plan", "draw_plan"]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes part in a simulated run, and what goes wrong how often.
+
+    Attributes
+    ----------
+    config
+        What all processes run with; each has an instance of its own.
+    gates, ledgers
+        How many replicas.
+    doubles
+        Further processes that take the identity of one that runs.
+    events
+        How many are fed.
+    rounds
+        Steps of processes before faults end.
+    fail, crash, pause, switch
+        Probability, at each step of a log, of an error, of the process's death, of a stop beyond
+        the session timeout, and of other processes running before it goes on.
+    jump, compact
+        Probability, before each step of a process, of a leap of the clock beyond all timeouts, and
+        of compaction.
+    """
+
+    seed: int
+    config: Config
+    gates: int
+    ledgers: int
+    doubles: int
+    events: int
+    rounds: int
+    fail: float
+    crash: float
+    pause: float
+    switch: float
+    jump: float
+    compact: float
+
+
+def draw_plan(seed: int, events: int | None = None) -> Plan:
+    """Draw a plan.
+
+    Parameters
+    ----------
+    events
+        In place of the drawn number.
+
+    Examples
+    --------
+    >>> draw_plan(7) == draw_plan(7) != draw_plan(8)
+    True
+    """
+    rng = random.Random(f"plan {seed}")  # noqa: S311 - a simulation, not a secret
+    config = Config(
+        learner=LearnerConfig(
+            committee=False, classes=rng.choice([(), ("fraud", "ok")]), seed=seed % 3
+        ),
+        gate=GateConfig(
+            policy=rng.choice(["quantile", "variable", "randomized-variable", "random"]),
+            budget=rng.choice([0.1, 0.2, 0.5]),
+            explore=rng.choice([0.0, 0.5, 1.0]),
+            burst=rng.choice([2.0, 5.0, 20.0]),
+            observe_every=rng.choice([2, 10]),
+            salt=seed,
+        ),
+        log=LogConfig(
+            partitions=rng.choice([1, 2, 3, 4]),
+            instance="somebody",
+            assignor=rng.choice(["range", "cooperative-sticky"]),
+        ),
+        message=MessageConfig(id=rng.choice([None, "id"]), exclude=("note",)),
+        loop=LoopConfig(
+            batch_size=rng.choice([1, 3, 10, 50]),
+            fold_size=rng.choice([2, 20, 200]),
+            poll_s=rng.choice([0.05, 0.5]),
+            transaction_timeout_s=rng.choice([2.0, 10.0]),
+            session_timeout_s=rng.choice([3.0, 10.0]),
+        ),
+        ledger=LedgerConfig(
+            expire_after_s=rng.choice([20.0, 60.0, 300.0]),
+            early_wait_s=rng.choice([0.0, 5.0, 60.0]),
+            early_limit=rng.choice([1, 10, 10_000]),
+        ),
+    )
+    fail = rng.choice([0.0, 0.005, 0.02, 0.1])
+    return Plan(
+        seed=seed,
+        config=config,
+        gates=rng.choice([1, 2, 2, 3]),
+        ledgers=rng.choice([1, 1, 2]),
+        doubles=rng.choice([0, 0, 0, 1]),
+        events=events or rng.choice([30, 80, 150]),
+        rounds=rng.choice([100, 200, 400]),
+        fail=fail,
+        crash=rng.choice([0.0, 0.005, 0.02]),
+        pause=rng.choice([0.0, 0.002, 0.01]),
+        switch=rng.choice([0.0, 0.02, 0.1]),
+        jump=rng.choice([0.0, 0.005, 0.02]),
+        compact=rng.choice([0.0, 0.01, 0.1]),
+    )

@@ -1,0 +1,166 @@
+"""The demo's own run: gate, ledger and annotator on an embedded log, fed at a pace."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from consumers.annotator import Truths
+from consumers.feed import Feed, Pace
+from consumers.log import Log
+from consumers.loop import Clock
+from consumers.processes import Process
+from consumers.recorded_topics import LogTopics
+from consumers.sqlite import SqliteLog
+from consumers.topics import Topics
+from consumers.verification import LiveVerifier
+from stream_al.config import Config
+from stream_al.metrics import PREFIX
+from stream_al.records import Prediction
+from stream_al.replay.prequential import StreamScores
+from stream_al.replay.sources import Source
+from stream_al.replay.verify import Verification
+
+__all__ = ["Live", "Look"]
+
+_LOOK_S = 1.0
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How the live run stands.
+
+    Attributes
+    ----------
+    seconds
+        Since it began.
+    fed, predicted, asked, learnt
+        Events fed and predicted, labels asked for, labels learnt.
+    accuracy
+        Naive: of the events that were asked about, lately.
+    address
+        Where health and metrics are served.
+    """
+
+    seconds: float
+    fed: int
+    predicted: int
+    asked: int
+    learnt: int
+    accuracy: float
+    address: str
+
+
+class Live:
+    """A live run over a recorded stream, on an embedded log.
+
+    Parameters
+    ----------
+    config
+        With the embedded log's path.
+    source
+        Generated or recorded; of known length.
+    rate
+        Events a second.
+
+    Attributes
+    ----------
+    asked
+        Labels asked for by now.
+    """
+
+    def __init__(self, config: Config, source: Source, rate: float) -> None:
+        self._config = config
+        self._source = source
+        self._rate = rate
+        self._topics = Topics.of(config.log)
+        self._truths = Truths(source)
+        self._clock = Clock()
+        self.asked = 0
+        self._address = ""
+
+    def run(self, look: Callable[[Look], object]) -> None:
+        """Feed the stream, and wait until all is predicted and answered.
+
+        Parameters
+        ----------
+        look
+            Told about once a second how it stands.
+
+        Raises
+        ------
+        StreamAlError
+            What a process ended with.
+        """
+        log = self._open()
+        process = Process(self._config, ("gate", "ledger", "annotator"), self._truths, log)
+        writer = log.writer()
+        feed = Feed(
+            writer,
+            self._topics.events,
+            self._config.log.partitions,
+            self._source.name,
+            Pace(rate=self._rate),
+            self._clock,
+            stopped=lambda: process.ended,
+        )
+        feeding = threading.Thread(target=feed.run, args=(self._source.rows(),), daemon=True)
+        began, self._address = self._clock.monotonic(), process.address or ""
+        process.start()
+        feeding.start()
+        try:
+            while not process.wait(_LOOK_S):
+                look(self._look(process, feed.sent, began))
+                if not feeding.is_alive() and process.idle:
+                    break
+        finally:
+            process.stop()
+            feeding.join()
+            writer.close()
+            process.close()
+            log.close()
+        look(self._look(process, feed.sent, began))
+
+    def scores(self) -> StreamScores:
+        """Score all predictions against the truth, asked or not."""
+        scores = StreamScores(len(self._truths.in_order))
+        decode = msgspec.json.Decoder(Prediction).decode
+        log = self._open()
+        try:
+            for record in log.read(self._topics.predictions, 0):
+                found = decode(record.value or b"")
+                truth = self._truths.by_id[found.id][1]
+                scores.update(truth, found.prediction, found.probabilities)
+        finally:
+            log.close()
+        return scores
+
+    def verify(self) -> Verification:
+        """Recompute every decision from the topics."""
+        log = self._open()
+        try:
+            return LiveVerifier(LogTopics(log), self._config.log).run()
+        finally:
+            log.close()
+
+    def _open(self) -> Log:
+        return SqliteLog(self._config.log, self._config.loop)
+
+    def _look(self, process: Process, fed: int, began: float) -> Look:
+        def sample(name: str, **labels: str) -> float:
+            found = process.telemetry.registry.get_sample_value(f"{PREFIX}{name}", labels)
+            return math.nan if found is None else found
+
+        asked = sample("predictions_total", action="ask")
+        self.asked = int(asked)
+        return Look(
+            seconds=self._clock.monotonic() - began,
+            fed=fed,
+            predicted=int(asked + sample("predictions_total", action="auto")),
+            asked=self.asked,
+            learnt=int(sample("labels_total", outcome="labelled")),
+            accuracy=sample("rolling_accuracy_naive_ratio"),
+            address=self._address,
+        )

@@ -1,0 +1,46 @@
+"""The configured log, for commands that look at it or write a little."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from consumers import logs
+from consumers.drivers import open_log
+from consumers.log import Log
+from stream_al.config import Config
+from stream_al.errors import ConfigError
+
+__all__ = ["opened", "present"]
+
+
+@contextlib.contextmanager
+def opened(config: Config) -> Iterator[Log]:
+    """Open the configured log for a block.
+
+    Raises
+    ------
+    ConfigError, RetryError, StopError
+        As `open_log`.
+    """
+    logs.configure("warning")
+    log = open_log(config)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def present(config: Config) -> Config:
+    """See that there is a log: the embedded one is made where there is none, which surprises.
+
+    Raises
+    ------
+    ConfigError
+        If the embedded log has no file yet.
+    """
+    path = config.log.path
+    if config.log.driver == "sqlite" and path != ":memory:" and not Path(path).exists():
+        raise ConfigError(f"no file {path!r} yet; `stream-al run` or `feed` makes it", "log.path")
+    return config

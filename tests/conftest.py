@@ -1,0 +1,37 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def kafka_brokers(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
+    """Give host:port of a real Kafka: the one named by STREAM_AL_KAFKA, else one started here."""
+    if named := os.environ.get("STREAM_AL_KAFKA"):
+        yield named
+        return
+    # Imported late: most tests need no client of Kafka's.
+    from consumers.testing.broker import BrokerError, shared
+
+    base = tmp_path_factory.getbasetemp()
+    # Workers of one parallel run have folders of their own beside one another.
+    run: Path = base.parent if hasattr(pytestconfig, "workerinput") else base
+    sharing = shared(run / "kafka")
+    try:
+        brokers = sharing.__enter__()
+    except BrokerError as error:
+        reason = f"no Kafka to test with: {error}"
+        if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    try:
+        yield brokers
+    finally:
+        sharing.__exit__(None, None, None)
