@@ -218,9 +218,11 @@ class Clients:
         return self.open(kind, watch, {**self._producer, **settings})
 
 
-def error_of(raised: BaseException) -> KafkaError:
+def error_of(raised: Any) -> KafkaError:  # noqa: ANN401 - what type checkers take for none
     """Return the `KafkaError` in what was raised."""
-    return raised.args[0] if isinstance(raised, KafkaException) else raised
+    held: Any = raised.args if isinstance(raised, KafkaException) else (raised,)
+    error: KafkaError = held[0]
+    return error
 
 
 def meaning(error: KafkaError, doing: str, otherwise: type[LogError] = RetryError) -> LogError:

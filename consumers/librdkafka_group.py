@@ -142,14 +142,14 @@ class Group:
             else:
                 # Giving a partition up, to take it anew elsewhere, might pass for the answer to a
                 # revocation that has not been seen yet.
-                for place in places({p: at for p, at in positions.items() if p in fetched}):
-                    self._consumer.seek(place)
+                for known in places({p: at for p, at in positions.items() if p in fetched}):
+                    self._consumer.seek(known)
                 if new:
                     self._consumer.incremental_assign(places(new))
         except FAILURES as error:
             raise self._meaning(error, "seeking") from error
-        for place, at in positions.items():
-            self._begun[place] = at
+        self._begun |= positions
+        for place in positions:
             self._ends.pop(place, None)
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:

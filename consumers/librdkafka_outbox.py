@@ -58,7 +58,7 @@ class Outbox:
                 most += 4 * len(name) + (len(held) if held else 0)
             if most > target.limit and (size := size_of(out)) > target.limit:
                 raise TooLargeError(topic, size, target.limit)
-            given = (topic, value, key, partition, None, None, 0, list(headers))
+            given: Any = (topic, value, key, partition, None, None, 0, list(headers))
             try:
                 produce(*given)
             except BufferError:

@@ -61,6 +61,12 @@ class Process:
         truths: Truths | None = None,
         log: Log | None = None,
     ) -> None:
+        if config.log.driver != "sqlite" and config.log.instance is None:
+            raise ConfigError(
+                "must be given with Kafka: a name that no other process of the role has, and that "
+                "stays the same after a restart",
+                "log.instance",
+            )
         self._config = config
         self._truths = truths
         self._clock = Clock()

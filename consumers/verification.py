@@ -68,7 +68,7 @@ class LiveVerifier:
     topics
         Where to read.
     log
-        Names the topics.
+        Names the training log; the rest is recorded there.
 
     Raises
     ------
@@ -78,13 +78,16 @@ class LiveVerifier:
 
     def __init__(self, topics: RecordedTopics, log: LogConfig) -> None:
         self._topics = topics
-        self._names = names = Topics.of(log)
-        self._training = topics.read(names.training, 0)
+        self._names = Topics.of(log)
+        self._training = topics.read(self._names.training, 0)
+        self._held: Record | None = None
         first = next(self._training, None)
         if first is None:
-            raise InputError("is empty or missing; nothing to verify", names.training)
+            raise InputError("is empty or missing; nothing to verify", self._names.training)
         self._gates: dict[str, tuple[Gate, MessageReader]] = {}
         config, configured = self._configured(first)
+        # Where the events are is the run's to say; what reads its log need not know.
+        self._names = Topics.of(config.log)
         self._core = Core(config)
         self._labels_reader = LabelReader(config.message)
         self._differences = 0
@@ -121,8 +124,8 @@ class LiveVerifier:
             self._queue(waiting, partition)
             if progress is not None and not self._checked % 1000:
                 progress(1000)
-        for record in self._training:
-            self._take(record, self._decoded(record))
+        while (last := self._next_training()) is not None:
+            self._take(last, self._decoded(last))
         self._check_requests()
         for place in self._observed:
             self._differ(f"event {request_id(*place)} was to be observed; no record says so")
@@ -150,6 +153,8 @@ class LiveVerifier:
         if record is None or prediction is None:
             return
         self._fold_to(prediction.model_version)
+        if prediction.config_hash not in self._gates:
+            self._look_ahead()
         gate = self._gates.get(prediction.config_hash)
         if gate is None:
             self._differ(
@@ -198,11 +203,24 @@ class LiveVerifier:
     def _fold_to(self, version: int) -> None:
         fold = self._core.fold
         while fold.next_offset < version:
-            record = next(self._training, None)
+            record = self._next_training()
             if record is None:
                 self._differ(f"the training log ends at {fold.next_offset}, before {version}")
                 return
             self._take(record, self._decoded(record))
+
+    def _look_ahead(self) -> None:
+        """Take in the configurations that come before the next data: they move no version."""
+        while (record := self._next_training()) is not None:
+            training = self._decoded(record)
+            if not isinstance(training, Configured):
+                self._held = record
+                return
+            self._take(record, training)
+
+    def _next_training(self) -> Record | None:
+        held, self._held = self._held, None
+        return held or next(self._training, None)
 
     def _decoded(self, record: Record) -> TrainingRecord:
         try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import pty
+import re
 import shlex
 import subprocess
 import sys
+import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_al.cli.app import application
-from stream_al.cli.demo_runs import FRAUD, DemoRun, demo_config
+from stream_al.cli.demo_runs import FRAUD, DemoRun
 from stream_al.cli.demo_text import verdict
 from stream_al.config import SourceConfig
 from stream_al.errors import ConfigError
 from stream_al.replay.baseline import random_asking
 from stream_al.replay.prequential import Scores, StreamScores
-from stream_al.replay.runner import replay
 from stream_al.replay.sources import open_source
 
 PROCESS = (sys.executable, "-c", "from stream_al.cli import main; main()")
@@ -32,10 +33,18 @@ EVENTS, SEED = 3000, 1
 CARDS = SourceConfig()
 
 
-def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, cwd: Path | None = None, temporary: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command line in a process of its own, with pipes for its output."""
     return subprocess.run(
-        [*PROCESS, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=cwd
+        [*PROCESS, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "TMPDIR": temporary} if temporary else None,
     )
 
 
@@ -45,18 +54,26 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def told() -> str:
-    """Return what the demo prints into a pipe."""
-    done = command("demo", "--events", str(EVENTS), "--seed", str(SEED))
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+def printed() -> subprocess.CompletedProcess[str]:
+    """Return what the demo prints into pipes, run where it may leave things behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = command("demo", "--events", str(EVENTS), "--seed", str(SEED), temporary=folder)
+        assert done.returncode == 0
+        assert list(Path(folder).iterdir()) == [], "the demo left something behind"
+    return done
+
+
+@pytest.fixture(scope="module")
+def told(printed: subprocess.CompletedProcess[str]) -> str:
+    """Return what the demo prints to standard output."""
+    return printed.stdout
 
 
 @pytest.fixture(scope="module")
 def reported() -> dict[str, Any]:
     """Return the object that the demo prints."""
-    done = run("demo", "--events", str(EVENTS), "--seed", str(SEED), "--json")
-    assert (done.exit_code, done.stderr) == (0, "")
+    done = command("demo", "--events", str(EVENTS), "--seed", str(SEED), "--json")
+    assert done.returncode == 0
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -83,24 +100,56 @@ def played(asked: int, whole: float | None, half: float | None) -> DemoRun:
     return DemoRun(name="run", asked=asked, metrics=metrics, metrics_second_half=later)
 
 
-def test_figures_are_those_of_a_direct_replay(reported: dict[str, Any], told: str) -> None:
-    """The first row is what a replay with the demo's configuration comes to, digit by digit."""
-    config = demo_config(SEED)
-    report = replay(open_source(f"cards:{EVENTS}:{SEED}", config.source), config)
-    ours = reported["runs"][0]
-    assert ours["asked"] == report.asked
-    assert ours["metrics"] == msgspec.to_builtins(report.metrics)
-    assert ours["metrics_second_half"] == msgspec.to_builtins(report.metrics_second_half)
-    assert report.metrics_second_half is not None
-    row = next(line for line in told.splitlines() if line.startswith("stream_al, budget"))
-    fraud = report.metrics.per_class["1"]
-    assert row.split()[-5:] == [
-        f"{report.asked:,}",
-        f"{report.metrics.average_precision:.3f}",
-        f"{report.metrics_second_half.average_precision:.3f}",
-        f"{fraud.precision:.3f}" if fraud.predicted else "-",
-        f"{fraud.recall:.3f}",
-    ]
+def test_the_live_run_predicts_all_within_budget_and_verifies(
+    reported: dict[str, Any], told: str
+) -> None:
+    """The live run decides about every event, never overspends, and is recomputed to the bit."""
+    checked, ours = reported["verification"], reported["runs"][0]
+    assert (checked["decisions"], checked["differences"]) == (EVENTS, 0)
+    assert ours["metrics"]["events"] == EVENTS
+    assert 0 < ours["asked"] <= 0.02 * EVENTS + 20
+    assert "0 differences" in " ".join(told.split())
+
+
+def test_the_first_row_shows_the_live_run(printed: subprocess.CompletedProcess[str]) -> None:
+    """What is asked in the table is what the last live line counted."""
+    row = next(line for line in printed.stdout.splitlines() if line.startswith("stream_al, budget"))
+    last = printed.stderr.splitlines()[-1].split()
+    assert last[2:4] == [f"{EVENTS:,}"] * 2
+    assert row.split()[3] == last[4]
+
+
+def test_metrics_are_served_while_it_runs() -> None:
+    """The address that the demo names answers with its figures."""
+    demo = subprocess.Popen(
+        [*PROCESS, "demo", "--events", "1000", "--rate", "200", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert demo.stderr is not None
+    named = re.search(r"http://127\.0\.0\.1:\d+/metrics", demo.stderr.readline())
+    assert named is not None
+    with urllib.request.urlopen(named[0], timeout=10) as answer:  # noqa: S310
+        assert b"stream_al_query_ratio" in answer.read()
+    demo.communicate(timeout=60)
+    assert demo.returncode == 0
+
+
+def test_a_kept_log_can_be_looked_at(tmp_path: Path) -> None:
+    """The commands that the demo names for a kept log work; a file that is there is refused."""
+    file = tmp_path / "kept.db"
+    done = command("demo", "--events", "1000", "--keep", str(file))
+    assert done.returncode == 0
+    lines = [shlex.split(line)[1:] for line in done.stdout.splitlines() if str(file) in line]
+    assert [line[0] for line in lines] == ["tail", "verify"]
+    for line in lines:
+        looked = command(*line)
+        assert (looked.returncode, looked.stderr) == (0, "")
+        assert looked.stdout
+    again = command("demo", "--events", "1000", "--keep", str(file))
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
 
 
 def test_random_rows_are_those_of_the_baseline(reported: dict[str, Any]) -> None:
@@ -132,27 +181,6 @@ def test_commands_that_it_names_run(told: str, tmp_path: Path) -> None:
         done = command(*arguments, *shorter, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
     assert "[gate]" in (tmp_path / "stream-al.toml").read_text()
-
-
-def test_progress_is_shown_on_a_terminal() -> None:
-    """A terminal's standard error gets a bar that ends at 100 %; standard output stays clean."""
-    ours, theirs = pty.openpty()
-    done = subprocess.Popen(
-        [*PROCESS, "demo", "--events", "1000", "--json"], stdout=subprocess.PIPE, stderr=theirs
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while piece := os.read(ours, 65536):
-            shown += piece
-    except OSError:  # how Linux says that the other end of a terminal was closed
-        assert shown
-    out, _ = done.communicate(timeout=60)
-    os.close(ours)
-    assert done.returncode == 0
-    assert b"3 runs over 1,000 events" in shown
-    assert b"100%" in shown
-    assert json.loads(out)["events"] == 1000
 
 
 @pytest.mark.parametrize("arguments", [("--events", "999"), ("--seed", "-1"), ("extra",)])

@@ -135,9 +135,7 @@ def test_each_event_is_predicted_once_and_answered_requests_are_learnt() -> None
         ("writer.flush", RetryError),
     ],
 )
-def test_every_error_leaves_each_event_with_one_prediction(
-    step: str, kind: type[LogError]
-) -> None:
+def test_every_error_leaves_each_event_with_one_prediction(step: str, kind: type[LogError]) -> None:
     """Whatever fails at any step, and however often, nothing is lost and nothing is doubled."""
     bench = Bench()
     loop = bench.loop(GateMachine(CONFIG))
@@ -231,5 +229,3 @@ def test_the_fold_is_bounded_and_goes_on_between_batches() -> None:
     assert versions == sorted(versions)
     assert len(set(versions)) > 3
     assert places(bench) == events(bench)
-
-

@@ -14,7 +14,7 @@ from consumers.sqlite.schema import open_connection
 
 __all__ = ["Database", "Mark", "Store"]
 
-_GLANCE_S = 0.005
+_GLANCES_S = (0.002, 0.02)
 _MOST_PAGES = 1_073_741_823
 # Nothing happened, and it may go better the next time.
 _PASSING = {
@@ -76,12 +76,15 @@ class Store:
 
     def wait(self, database: Database, mark: Mark, until: float) -> None:
         """Wait until something was written after the mark, or for this monotonic time."""
+        glance_s, longest_s = _GLANCES_S
         while (left := until - time.monotonic()) > 0:
             with self._news:
                 if self.told == mark.told:
-                    self._news.wait(min(left, _GLANCE_S))
+                    self._news.wait(min(left, glance_s))
             if database.mark() != mark:
                 return
+            # Other processes cannot tell: looked for less and less often while nothing comes.
+            glance_s = min(2 * glance_s, longest_s)
 
     def close(self) -> None:
         """Close the shared connection, if there is one."""

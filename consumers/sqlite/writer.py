@@ -62,8 +62,13 @@ class SqliteWriter(Writer):
             self._store.release(self._database)
 
     def _run(self) -> None:
-        while self._work.wait() and not self._ended.wait(_LINGER_S):
+        while True:
+            self._work.wait()
+            self._ended.wait(_LINGER_S)
+            # Cleared before it is seen whether this is the end: `close` sets them in that order.
             self._work.clear()
+            if self._ended.is_set():
+                return
             try:
                 self._store_all()
             except RetryError:

@@ -23,7 +23,13 @@ from typing import Self
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from consumers.testing.broker_files import BrokerError, home_folder, java, write_properties
+from consumers.testing.broker_files import (
+    BrokerError,
+    Listener,
+    home_folder,
+    java,
+    write_properties,
+)
 
 __all__ = ["Broker", "BrokerError", "shared"]
 
@@ -43,26 +49,35 @@ class Broker:
         How clients talk to it, as Kafka's ``security.protocol``.
     settings
         Of the broker, by Kafka's names, over those that suit tests.
+    advertised
+        host:port that clients are told to go on with, a proxy's say; None: `address`.
 
     Attributes
     ----------
     address
         host:port for clients; the same after a restart.
+    internal
+        host:port that needs neither credentials nor TLS, whatever `protocol` is.
     log
         The file that the broker's messages go to.
     """
 
     def __init__(
-        self, *, protocol: str = "PLAINTEXT", settings: Mapping[str, str] | None = None
+        self,
+        *,
+        protocol: str = "PLAINTEXT",
+        settings: Mapping[str, str] | None = None,
+        advertised: str | None = None,
     ) -> None:
         self._protocol = protocol
+        self._advertised = advertised
         self._given = dict(settings or {})
         self._folder = Path(tempfile.mkdtemp(prefix="stream-al-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.log = self._folder / "broker.log"
         clients, internal, controller = _free_ports(3)
         self.address = f"127.0.0.1:{clients}"
-        self._internal = f"127.0.0.1:{internal}"
+        self.internal = f"127.0.0.1:{internal}"
         self._controller = f"127.0.0.1:{controller}"
 
     def __enter__(self) -> Self:
@@ -110,9 +125,9 @@ class Broker:
             shutil.copytree(home / "formatted", data)
         properties = self._folder / "server.properties"
         listeners = {
-            "INTERNAL": (self._internal, "PLAINTEXT"),
-            "CLIENTS": (self.address, self._protocol),
-            "CONTROLLER": (self._controller, "PLAINTEXT"),
+            "INTERNAL": Listener(self.internal),
+            "CLIENTS": Listener(self.address, self._protocol, self._advertised),
+            "CONTROLLER": Listener(self._controller),
         }
         write_properties(properties, data, listeners, self._given)
         with self.log.open("ab") as log:
@@ -167,7 +182,7 @@ class Broker:
         while time.monotonic() < end:
             if self._process is None or self._process.poll() is not None:
                 break
-            if _answers(self._internal) and _accepts(self.address):
+            if _answers(self.internal) and _accepts(self.address):
                 return
             time.sleep(0.1)
         self.kill()

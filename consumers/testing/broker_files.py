@@ -8,10 +8,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from stream_al.errors import StreamAlError
 
-__all__ = ["BrokerError", "home_folder", "java", "write_properties"]
+__all__ = ["BrokerError", "Listener", "home_folder", "java", "write_properties"]
 
 _VERSION = "4.1.1"
 _POM = f"""<project><modelVersion>4.0.0</modelVersion>
@@ -51,6 +52,14 @@ class BrokerError(StreamAlError):
     """A broker cannot be had here; says why."""
 
 
+class Listener(NamedTuple):
+    """Where a broker listens, how it is talked to, and the address that clients are told."""
+
+    address: str
+    protocol: str = "PLAINTEXT"
+    advertised: str | None = None
+
+
 def home_folder() -> Path:
     """Return the folder of the broker's jars and of a formatted data folder; makes what is missing.
 
@@ -74,10 +83,8 @@ def home_folder() -> Path:
             shutil.rmtree(home / "formatted", ignore_errors=True)
             # One for all brokers, to be copied: formatting takes as long as starting does.
             properties = home / "format.properties"
-            anywhere = {
-                name: (f"127.0.0.1:{port}", "PLAINTEXT")
-                for port, name in enumerate(("INTERNAL", "CLIENTS", "CONTROLLER"), start=1)
-            }
+            names = ("INTERNAL", "CLIENTS", "CONTROLLER")
+            anywhere = {name: Listener(f"127.0.0.1:{n}") for n, name in enumerate(names, start=1)}
             write_properties(properties, home / "formatted", anywhere, {})
             what = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER]
             _run([*java(home), *what, "-c", str(properties)], home)
@@ -86,21 +93,21 @@ def home_folder() -> Path:
 
 
 def write_properties(
-    path: Path,
-    data: Path,
-    listeners: Mapping[str, tuple[str, str]],
-    given: Mapping[str, str],
+    path: Path, data: Path, listeners: Mapping[str, Listener], given: Mapping[str, str]
 ) -> None:
-    """Write a broker's settings: listeners are name to (host:port, protocol)."""
-    clients = {name: at for name, (at, _) in listeners.items() if name != "CONTROLLER"}
+    """Write a broker's settings."""
     settings = {
         **_SETTINGS,
         "log.dirs": str(data),
-        "controller.quorum.voters": f"1@{listeners['CONTROLLER'][0]}",
-        "listeners": ",".join(f"{name}://{at}" for name, (at, _) in listeners.items()),
-        "advertised.listeners": ",".join(f"{name}://{at}" for name, at in clients.items()),
+        "controller.quorum.voters": f"1@{listeners['CONTROLLER'].address}",
+        "listeners": ",".join(f"{name}://{each.address}" for name, each in listeners.items()),
+        "advertised.listeners": ",".join(
+            f"{name}://{each.advertised or each.address}"
+            for name, each in listeners.items()
+            if name != "CONTROLLER"
+        ),
         "listener.security.protocol.map": ",".join(
-            f"{name}:{protocol}" for name, (_, protocol) in listeners.items()
+            f"{name}:{each.protocol}" for name, each in listeners.items()
         ),
         **given,
     }

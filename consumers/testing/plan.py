@@ -7,6 +7,7 @@ import random
 import msgspec
 
 from stream_al.config import (
+    AnnotatorConfig,
     Config,
     GateConfig,
     LearnerConfig,
@@ -26,7 +27,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     config
         What all processes run with; each has an instance of its own.
-    gates, ledgers
+    gates, ledgers, annotators
         How many replicas.
     doubles
         Further processes that take the identity of one that runs.
@@ -46,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     gates: int
     ledgers: int
+    annotators: int
     doubles: int
     events: int
     rounds: int
@@ -96,22 +98,25 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
             transaction_timeout_s=rng.choice([2.0, 10.0]),
             session_timeout_s=rng.choice([3.0, 10.0]),
         ),
+        annotator=AnnotatorConfig(
+            delay="5s", delay_distribution="exponential", noise=0.1, abstain=0.1
+        ),
         ledger=LedgerConfig(
             expire_after_s=rng.choice([20.0, 60.0, 300.0]),
             early_wait_s=rng.choice([0.0, 5.0, 60.0]),
             early_limit=rng.choice([1, 10, 10_000]),
         ),
     )
-    fail = rng.choice([0.0, 0.005, 0.02, 0.1])
     return Plan(
         seed=seed,
         config=config,
         gates=rng.choice([1, 2, 2, 3]),
         ledgers=rng.choice([1, 1, 2]),
+        annotators=rng.choice([0, 1, 2]) if config.message.id else 0,
         doubles=rng.choice([0, 0, 0, 1]),
         events=events or rng.choice([30, 80, 150]),
         rounds=rng.choice([100, 200, 400]),
-        fail=fail,
+        fail=rng.choice([0.0, 0.005, 0.02, 0.1]),
         crash=rng.choice([0.0, 0.005, 0.02]),
         pause=rng.choice([0.0, 0.002, 0.01]),
         switch=rng.choice([0.0, 0.02, 0.1]),

@@ -22,13 +22,14 @@ from consumers.errors import StopError
 from consumers.log import Partition
 from consumers.recorded_topics import LogTopics
 from consumers.telemetry import Telemetry
-from consumers.testing.actors import Actor, Answerer, Feeder, Operator, Replica
+from consumers.testing.actors import Actor, Replica
 from consumers.testing.checker import Watcher, check
 from consumers.testing.faults import STEPS, Crash, Faults
 from consumers.testing.plan import Plan, draw_plan
 from consumers.testing.simulated_broker import SimulatedBroker
 from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_storage import SimulatedClock
+from consumers.testing.surroundings import Answerer, Feeder, KnownTruths, Operator
 from consumers.topics import Topics, specs
 from consumers.verification import LiveVerifier
 from stream_al.errors import ConfigError
@@ -94,7 +95,7 @@ class _Simulation:
         self.rng = random.Random(f"schedule {plan.seed}")  # noqa: S311 - no secret
         self.clock = SimulatedClock()
         self.broker = SimulatedBroker(self.clock, plan.seed)
-        self.telemetry = Telemetry(["gate", "ledger"])
+        self.telemetry = Telemetry(["gate", "ledger", "annotator"])
         self.violations: list[str] = []
         self.trace: deque[str] = deque(maxlen=_TRACED)
         self.faults: Counter[str] = Counter()
@@ -106,12 +107,17 @@ class _Simulation:
         SimulatedLog(config, self.broker).create(specs(config.log))
         self._topics = Topics.of(config.log)
         self._doubles = [Replica("gate", "gate-0", self, config) for _ in range(plan.doubles)]
+        truths = KnownTruths(plan.seed, plan.events)
         self._actors: list[Actor] = [
-            Feeder(self, config, plan.events),
+            Feeder(self, config, plan.seed, plan.events),
             Answerer(self, config),
             Operator(self, config),
             *(Replica("gate", f"gate-{n}", self, config) for n in range(plan.gates)),
             *(Replica("ledger", f"ledger-{n}", self, config) for n in range(plan.ledgers)),
+            *(
+                Replica("annotator", f"annotator-{n}", self, config, truths)
+                for n in range(plan.annotators)
+            ),
             *self._doubles,
         ]
 
@@ -150,6 +156,9 @@ class _Simulation:
         if not self._chaos:
             return
         plan, draw = self.plan, self.rng.random()
+        if not isinstance(actor, Replica):
+            # What is tested is not them.
+            draw *= 4.0
         if draw < plan.crash:
             self._note(actor, step, "crash")
             raise Crash
@@ -263,7 +272,7 @@ class _Simulation:
                 return resumed or 0.0
             if idle == 3:
                 # What falls due by time does so now.
-                self.clock.sleep((waits.expire_after_s or 0.0) + waits.early_wait_s)
+                self.clock.sleep((waits.expire_after_s or 0.0) + waits.early_wait_s + 60.0)
                 idle, leapt = 0, True
             self.clock.sleep(0.2)
         lag = self._lag()
@@ -276,6 +285,8 @@ class _Simulation:
             "gate": (self._topics.events,),
             "ledger": (self._topics.label_requests, self._topics.labels),
         }
+        if self.plan.annotators:
+            inputs["annotator"] = (self._topics.label_requests,)
         for role, topics in inputs.items():
             group = self.broker.groups.get(f"{name}.{role}")
             for topic in topics:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from consumers.log import Bounds, Out, Partition, Record, TopicSpec
+from consumers.loop import Clock
 
 __all__ = ["SimulatedClock", "State", "StoredPartition", "StoredTopic", "Transaction"]
 
@@ -15,7 +16,7 @@ _OVERHEAD = 1024
 """What ``max.message.bytes`` allows beyond key, value and headers."""
 
 
-class SimulatedClock:
+class SimulatedClock(Clock):
     """A clock that moves only when it is told to.
 
     Examples

@@ -42,6 +42,8 @@ class Look(msgspec.Struct, frozen=True):
         Naive: of the events that were asked about, lately.
     address
         Where health and metrics are served.
+    ended
+        Whether this is the end.
     """
 
     seconds: float
@@ -51,6 +53,7 @@ class Look(msgspec.Struct, frozen=True):
     learnt: int
     accuracy: float
     address: str
+    ended: bool = False
 
 
 class Live:
@@ -121,7 +124,7 @@ class Live:
             writer.close()
             process.close()
             log.close()
-        look(self._look(process, feed.sent, began))
+        look(msgspec.structs.replace(self._look(process, feed.sent, began), ended=True))
 
     def scores(self) -> StreamScores:
         """Score all predictions against the truth, asked or not."""

@@ -53,7 +53,7 @@ class LiveTable:
 
     def __call__(self, look: Look) -> None:
         """Show it, if it is time."""
-        if look.seconds - self._shown < _EVERY_S:
+        if not look.ended and look.seconds - self._shown < _EVERY_S:
             return
         if self._shown < 0:
             self._say(f"live: metrics at http://{look.address}/metrics while it runs")
@@ -102,8 +102,8 @@ def demo_text(
             _wrapped(
                 f"{events:,} generated card payments, {frauds:,} of them frauds "
                 f"({frauds / events:.2%}) of kinds that come and go. Every payment is predicted; "
-                "its label is learnt only if it was asked for. stream_al ran live: gate, ledger and "
-                "annotator, joined by a log."
+                "its label is learnt only if it was asked for. stream_al ran live: gate, ledger "
+                "and annotator, joined by a log."
             ),
             "",
             _HEAD,

@@ -11,7 +11,7 @@ import structlog
 from consumers.annotator import Truths
 from consumers.logs import configure
 from consumers.processes import Process, until_signal
-from stream_al.cli.options import config_options
+from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
 from stream_al.replay.sources import open_source
@@ -32,7 +32,9 @@ _LATE = 5
     help="The recorded stream that the simulated annotator answers from; `all` then runs one.",
 )
 @click.option("--log-level", default="info", show_default=True, help="debug, info, warning, error.")
-@config_options
+@section_options(
+    "log", "message", "learner", "gate", "ledger", "loop", "serve", "source", "annotator"
+)
 def run(settings: Settings, role: str, source: str | None, log_level: str) -> None:
     """Run one ROLE, or all of them in one process, until SIGTERM or SIGINT.
 

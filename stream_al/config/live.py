@@ -36,8 +36,8 @@ class LogConfig(Section, frozen=True, kw_only=True):
     name
         What the names of all topics but the events', of groups and of transactions begin with.
     instance
-        Names this process among those of its role: unique, and the same after a restart. Required
-        with Kafka.
+        Names this process among those of its role: unique, and the same after a restart. `run`
+        requires it with Kafka.
     events
         The topic of the events.
     partitions

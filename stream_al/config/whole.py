@@ -143,7 +143,6 @@ def _live_problems(config: Config) -> list[tuple[str, str]]:
         if not holds:
             found.append((key, f"must be {expected}, not {value!r}"))
 
-    on_kafka = log.driver != "sqlite"
     named = "letters, digits, '.', '_' and '-', at most 100"
     need("log.path", bool(log.path), "the name of a file", log.path)
     need("log.brokers", bool(log.brokers.strip()), "host:port, or several", log.brokers)
@@ -151,8 +150,8 @@ def _live_problems(config: Config) -> list[tuple[str, str]]:
         need(f"log.{key}", bool(_NAME.fullmatch(getattr(log, key))), named, getattr(log, key))
     need(
         "log.instance",
-        bool(_NAME.fullmatch(log.instance)) if log.instance is not None else not on_kafka,
-        f"{named}, and given with driver {log.driver!r}",
+        log.instance is None or bool(_NAME.fullmatch(log.instance)),
+        named,
         log.instance,
     )
     need("log.partitions", 1 <= log.partitions <= 10_000, "in [1, 10000]", log.partitions)
