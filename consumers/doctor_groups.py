@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from consumers.doctor_facts import Finding, Group, Held, Topic, inputs
+from consumers.doctor_facts import Finding, Group, Held, Topic, counted, inputs
 from consumers.log import Bounds, Partition
 from consumers.topics import Topics
 from stream_al.config import LogConfig
@@ -47,8 +47,8 @@ def judge_groups(
             do = "new partitions are seen within a minute; else start the members anew"
             found.append(Finding(check, "warn", what, do))
         else:
-            members = f"{group.members} member{'' if group.members == 1 else 's'}"
-            what = f"{members} ({group.told}), {len(partitions)} partitions"
+            members = counted(group.members, "member")
+            what = f"{members} ({group.told}), {counted(len(partitions), 'partition')}"
             found.append(Finding(check, "ok", what))
     return found
 
@@ -78,7 +78,7 @@ def judge_lag(
                 found.append(Finding("lag", "error", what, do))
         total = sum(behind.values())
         most = sorted(behind.items(), key=lambda item: -item[1])
-        what = f"{role} is {total} offsets behind" + (
+        what = f"{role} is {counted(total, 'offset')} behind" + (
             f": {_listed(f'{where} {count}' for where, count in most if count)}" if total else ""
         )
         do = "see the gate's metrics; more gates share partitions" if total > _MUCH else ""
@@ -105,7 +105,7 @@ def judge_held(config_timeout_s: float, brokers: str, held: Iterable[Held]) -> l
         topic, number = each.partition
         what = (
             f"{each.writer} has held {topic}:{number} at offset {each.offset} for "
-            f"{each.age_s:.0f} s, {each.records} offsets back"
+            f"{each.age_s:.0f} s: {counted(each.records, 'offset')} nobody can read"
         )
         do = (
             f"kafka-transactions.sh --bootstrap-server {brokers} abort --topic {topic} "
@@ -148,7 +148,7 @@ def judge_version(version: tuple[int, ...], brokers: int, cluster: str) -> list[
         what = f"Kafka {named} does not fence a group's transactions"
         do = "use 2.5 or newer; 4.1 is what is tested"
         return [Finding("version", "error", what, do)]
-    what = f"Kafka {named}, {brokers} broker{'s' * (brokers != 1)}, cluster {cluster}"
+    what = f"Kafka {named}, {counted(brokers, 'broker')}, cluster {cluster}"
     return [Finding("version", "ok", what)]
 
 

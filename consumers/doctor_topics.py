@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from consumers.doctor_facts import Finding, Group, Topic
+from consumers.doctor_facts import Finding, Group, Topic, counted
 from consumers.log import Bounds, TopicSpec
 from consumers.topics import Topics, dead_letters_of, specs
 from stream_al.config import LogConfig
@@ -123,7 +123,7 @@ def _judge_counts(config: LogConfig, topics: Mapping[str, Topic]) -> list[Findin
         Finding(
             "partitions",
             "error",
-            f"{name!r} has {topics[name].partitions} partitions and needs {count}",
+            f"{name!r} has {counted(topics[name].partitions, 'partition')} and needs {count}",
             "`stream-al doctor --fix` adds them",
         )
         for name, count in extensions(config, topics).items()
@@ -142,7 +142,8 @@ def _judge_counts(config: LogConfig, topics: Mapping[str, Topic]) -> list[Findin
         do = "stop gates and ledgers, delete the labels' topic, and create it with --fix"
         found.append(Finding("partitions", "error", what, do))
     if there.get(names.events, config.partitions) < config.partitions:
-        what = f"{names.events!r} has {there[names.events]} partitions, not {config.partitions}"
+        has = counted(there[names.events], "partition")
+        what = f"{names.events!r} has {has}, not {config.partitions}"
         do = (
             "to grow, add partitions to it once states and predictions have them; "
             f"else set log.partitions = {there[names.events]}"
@@ -236,7 +237,7 @@ def judge_training(
         return [Finding("training log", "error", what, do)]
     if not bounds.end:
         return [Finding("training log", "ok", f"{name!r} is empty: no gate has run yet")]
-    return [Finding("training log", "ok", f"{name!r} is whole, {bounds.end} offsets")]
+    return [Finding("training log", "ok", f"{name!r} is whole, {counted(bounds.end, 'offset')}")]
 
 
 def judge_access(

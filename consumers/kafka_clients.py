@@ -24,9 +24,8 @@ FAILURES = (errors.KafkaError, OSError, RuntimeError, ValueError, TypeError)
 
 _BOOTSTRAP_MS = 5_000
 _REQUEST_MS = 10_000
-_BACKOFF_MS = 10
-"""Short: a transaction right after another is told to try again, and a poll without a leader to
-ask sleeps for so long."""
+_BACKOFF_MS = 30
+"""Short: a consumer that was just opened sleeps so long until it may ask who leads."""
 
 _UNREACHABLE_S = 3.0
 _MOST_ABANDONED = 3
@@ -121,26 +120,30 @@ class Clients:
             made.cluster.config["allow_auto_create_topics"] = False
             return made
 
+        common = {
+            "bootstrap_servers": self._brokers,
+            "bootstrap_timeout_ms": _BOOTSTRAP_MS,
+            "request_timeout_ms": _REQUEST_MS,
+            "reconnect_backoff_max_ms": 1000,
+            "retry_backoff_ms": _BACKOFF_MS,
+            # The default would leave partitions that were added unseen for minutes.
+            "metadata_max_age_ms": 30_000,
+            "kafka_client": net,
+            **kafka_python_security(self._security),
+        }
+
         try:
-            return kind(
-                bootstrap_servers=self._brokers,
-                bootstrap_timeout_ms=_BOOTSTRAP_MS,
-                request_timeout_ms=_REQUEST_MS,
-                reconnect_backoff_max_ms=1000,
-                retry_backoff_ms=_BACKOFF_MS,
-                # The default would leave partitions that were added unseen for minutes.
-                metadata_max_age_ms=30_000,
-                kafka_client=net,
-                **kafka_python_security(self._security),
-                **settings,
-            )
+            return kind(**{**common, **settings})
         except FAILURES as error:
             # A client that fails to open leaves its thread and its sockets behind.
             for each in nets:
                 with contextlib.suppress(*FAILURES):
                     each.close()
-            at = ",".join(self._brokers)
-            raise meaning(error, f"connecting to {at}", RetryError) from error
+            doing = f"connecting to {','.join(self._brokers)}"
+            if self._security.protocol != "PLAINTEXT":
+                # kafka-python does not see why it was hung up on.
+                doing += f" ({self._security.protocol}: refused credentials look the same)"
+            raise meaning(error, doing, RetryError) from error
 
 
 class Reach:

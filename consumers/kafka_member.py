@@ -10,7 +10,7 @@ import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import ProducerFencedError
+from kafka.errors import CommitFailedError, ProducerFencedError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
@@ -182,9 +182,7 @@ class KafkaMember(Member):
             self._begin()
             for out in outs:
                 self._outbox.put(out)
-        except FAILURES as error:
-            raise self._given_up(error, "sending") from error
-        except RetryError as error:
+        except (*FAILURES, RetryError) as error:
             raise self._given_up(error, "sending") from error
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
@@ -249,17 +247,20 @@ class KafkaMember(Member):
             raise
 
     def _given_up(self, error: Exception, doing: str) -> LogError:
-        """Abort after a failure, and tell what became of the transaction."""
+        """Tell what became of the transaction after a failure; abort it where all goes on."""
         cause = self._producer._transaction_manager.last_error or error
         if isinstance(cause, ProducerFencedError) and self._is_replaced():
             self._lost = True
             return StopError(f"{doing}: another process has joined with {self._identity!r}")
         told = meaning(cause, doing, RebuildError)
+        if not isinstance(cause, (CommitFailedError, RetryError)):
+            # After a record that could not be stored, kafka-python's count of them is wrong.
+            return told
         try:
             self.abort()
-        except LogError:
-            return told
-        return told if isinstance(told, StopError) else AbortError(str(told))
+        except LogError as worse:
+            return worse
+        return AbortError(str(told))
 
     def _is_replaced(self) -> bool:
         """Tell a second process from a transaction that took too long: both are fenced alike."""

@@ -17,6 +17,9 @@ from consumers.log import Out, Writer, size_of
 __all__ = ["KafkaWriter", "Outbox"]
 
 _LINGER_MS = 20
+_BACKOFF_MS = 10
+"""Short: a transaction right after another is told to try again."""
+
 _BATCH_BYTES = 131_072
 _UNDER_WAY_BYTES = 16 * 1024 * 1024
 _RECORD_BYTES, _HEADER_BYTES = 100, 10
@@ -78,6 +81,7 @@ class Outbox:
             KafkaProducer,
             value_serializer=_Values(),
             linger_ms=_LINGER_MS,
+            retry_backoff_ms=_BACKOFF_MS,
             batch_size=min(_BATCH_BYTES, max_record_bytes),
             # Dead letters are larger than what they are about.
             max_request_size=max_record_bytes + 256 * 1024,

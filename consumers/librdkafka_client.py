@@ -18,9 +18,11 @@ __all__ = [
     "FAILURES",
     "PRODUCER",
     "REACH_S",
+    "SOCKET_MS",
     "Clients",
     "Watch",
     "error_of",
+    "is_fatal",
     "meaning",
     "places",
     "record_of",
@@ -33,6 +35,9 @@ FAILURES: Any = (KafkaException, KafkaError)
 
 REACH_S = 10.0
 """How long a request to the log may take."""
+
+SOCKET_MS = 10_000
+"""After this long without an answer a connection is given up."""
 
 _PROBE_S = 2.0
 _QUEUE_BYTES = 64 * 1024 * 1024
@@ -91,9 +96,10 @@ _STOP = frozenset(
 _COMMON: dict[str, Any] = {
     "log_level": 4,
     "socket.keepalive.enable": True,
-    # A connection that is silent is given up after this, and a broker that comes back is found
-    # soon: by default either takes a multiple of it.
-    "socket.timeout.ms": 10_000,
+    # A broker that comes back is found soon; by default that and a silent connection's end take
+    # a multiple of this.
+    "socket.timeout.ms": SOCKET_MS,
+    "reconnect.backoff.ms": 10,
     "reconnect.backoff.max.ms": 1_000,
     # By default partitions that were added would stay unseen for minutes.
     "topic.metadata.refresh.interval.ms": 30_000,
@@ -223,6 +229,11 @@ def error_of(raised: Any) -> KafkaError:  # noqa: ANN401 - what type checkers ta
     held: Any = raised.args if isinstance(raised, KafkaException) else (raised,)
     error: KafkaError = held[0]
     return error
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Tell whether the client that has the error can do nothing any more."""
+    return error.fatal() or error.code() == KafkaError._FATAL
 
 
 def meaning(error: KafkaError, doing: str, otherwise: type[LogError] = RetryError) -> LogError:

@@ -16,6 +16,7 @@ from consumers.librdkafka_client import (
     Clients,
     Watch,
     error_of,
+    is_fatal,
     meaning,
     places,
     record_of,
@@ -69,6 +70,7 @@ class Group:
         self._heartbeat_s = min(3.0, loop.session_timeout_s / 5)
         self._cooperative = assignor == "cooperative-sticky"
         self._joined = self._moved = False
+        self._fatal: StopError | None = None
         self._gained: set[Partition] = set()
         # Where fetching was begun, and where the last end was that all was read up to.
         self._begun: dict[Partition, int] = {}
@@ -104,6 +106,8 @@ class Group:
         """
         self.generation = None
         self._moved = False
+        if self._fatal is not None:
+            raise self._fatal
         try:
             records = self._fetch(timeout_s, max_records)
             # In this order: who is a member after the snapshot was one when it was taken.
@@ -187,13 +191,13 @@ class Group:
         """Find out whether another process has this identity: the next heartbeat tells."""
         end = time.monotonic() + 2 * self._heartbeat_s
         try:
-            while time.monotonic() < end:
-                for message in self._consumer.consume(1000, _SLICE_S):
-                    if message.error() is not None and message.error().fatal():
-                        return True
+            while self._fatal is None and time.monotonic() < end:
+                self._records(self._consumer.consume(1000, _SLICE_S))
+        except StopError:
+            return self._fatal is not None
         except FAILURES as error:
-            return bool(error_of(error).fatal())
-        return False
+            return is_fatal(error_of(error))
+        return self._fatal is not None
 
     def close(self) -> None:
         """Leave without telling the group, which keeps the seat.
@@ -263,8 +267,12 @@ class Group:
         return self._told(error_of(raised), doing)
 
     def _told(self, error: KafkaError, doing: str) -> LogError:
-        otherwise = StopError if error.fatal() else RetryError
-        return meaning(error, f"group {self._name!r}: {doing}", otherwise)
+        otherwise = StopError if is_fatal(error) else RetryError
+        told = meaning(error, f"group {self._name!r}: {doing}", otherwise)
+        if isinstance(told, StopError) and is_fatal(error):
+            # It is told once; from then on polls would bring nothing.
+            self._fatal = told
+        return told
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         new = {Partition(place.topic, place.partition) for place in partitions}

@@ -17,6 +17,7 @@ except ImportError as error:
         "librdkafka needs an extra: pip install 'stream-al[librdkafka]'", "log.driver"
     ) from error
 
+from consumers.errors import StopError
 from consumers.librdkafka_admin import Admin
 from consumers.librdkafka_client import Clients
 from consumers.librdkafka_group import Group
@@ -74,6 +75,8 @@ class LibrdkafkaLog(Log):
         return LibrdkafkaMember(member, transactions)
 
     def tail(self, topic: str, partition: int, start: int) -> Tail:  # noqa: D102
+        if partition >= self._admin.partitions([topic])[topic]:
+            raise StopError(f"topic {topic!r} has no partition {partition}")
         group = f"{self._config.name}.tail"
         return LibrdkafkaTail(self._clients, group, Partition(topic, partition), start)
 

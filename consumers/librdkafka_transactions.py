@@ -9,7 +9,16 @@ from confluent_kafka import KafkaError, Producer
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
 from consumers.librdkafka_admin import Target
-from consumers.librdkafka_client import FAILURES, Clients, Watch, error_of, meaning, places
+from consumers.librdkafka_client import (
+    FAILURES,
+    SOCKET_MS,
+    Clients,
+    Watch,
+    error_of,
+    is_fatal,
+    meaning,
+    places,
+)
 from consumers.librdkafka_outbox import Outbox
 from consumers.log import Out, Partition
 from stream_al.config import LoopConfig
@@ -55,6 +64,8 @@ class Transactions:
             {
                 "transactional.id": identity,
                 "transaction.timeout.ms": int(loop.transaction_timeout_s * 1000),
+                # librdkafka wants it to be no longer than the transaction.
+                "socket.timeout.ms": min(SOCKET_MS, int(loop.transaction_timeout_s * 1000)),
                 # A commit does not wait for it.
                 "linger.ms": 20,
             },
@@ -139,7 +150,7 @@ class Transactions:
             error = error_of(raised)
             if self._watch.refused:
                 raise StopError(f"brokers refuse access: {self._watch.refused}") from raised
-            otherwise = StopError if error.fatal() else RetryError
+            otherwise = StopError if is_fatal(error) else RetryError
             raise meaning(error, f"opening transaction {self._identity!r}", otherwise) from raised
 
     def _until(self, end: float, doing: str, call: Callable[[float], None]) -> None:

@@ -26,12 +26,12 @@ class RecordedTopics(ABC):
         """Count the partitions of a topic; 0 where there is none."""
 
     @abstractmethod
-    def read(self, topic: str, partition: int) -> Iterator[Record]:
-        """Read a partition, in order of its offsets."""
+    def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
+        """Read a partition from an offset on, in order, up to its end at the first record."""
 
 
 class LogTopics(RecordedTopics):
-    """The committed records of a log, up to its end at the time of reading."""
+    """The committed records of a log."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -41,9 +41,10 @@ class LogTopics(RecordedTopics):
         """Count the partitions of a topic."""
         return self._known[topic].partitions if topic in self._known else 0
 
-    def read(self, topic: str, partition: int) -> Iterator[Record]:
-        """Read a partition."""
-        return self._log.read(topic, partition)
+    def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
+        """Read a partition; from its beginning where the start is no longer kept."""
+        beginning = self._log.bounds(topic, partition).beginning
+        return self._log.read(topic, partition, max(start, beginning))
 
 
 class _Message(msgspec.Struct):
@@ -104,7 +105,7 @@ class DumpedTopics(RecordedTopics):
         """Count the partitions of a topic, up to the last that has a message."""
         return max((place.number + 1 for place in self._places if place.topic == topic), default=0)
 
-    def read(self, topic: str, partition: int) -> Iterator[Record]:
+    def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
         """Read a partition."""
         path = self._places.get(Partition(topic, partition))
         if path is None:
@@ -112,6 +113,8 @@ class DumpedTopics(RecordedTopics):
         with path.open("rb") as lines:
             for line in lines:
                 message = _read(line)
+                if message.offset < start:
+                    continue
                 names, values = message.headers[::2], message.headers[1::2]
                 yield Record(
                     message.topic,

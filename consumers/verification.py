@@ -63,6 +63,9 @@ class LiveVerifier:
     with the configuration that its hash names, at the time that it names. Partitions are walked
     together in the order of model versions, so the log is folded once.
 
+    The run may go on meanwhile: what a record stems from is always read after the record itself,
+    and what stems from events that were not reached is left for another time.
+
     Parameters
     ----------
     topics
@@ -81,6 +84,7 @@ class LiveVerifier:
         self._names = Topics.of(log)
         self._training = topics.read(self._names.training, 0)
         self._held: Record | None = None
+        self._labels_next: dict[int, int] = {}
         first = next(self._training, None)
         if first is None:
             raise InputError("is empty or missing; nothing to verify", self._names.training)
@@ -125,7 +129,10 @@ class LiveVerifier:
             if progress is not None and not self._checked % 1000:
                 progress(1000)
         while (last := self._next_training()) is not None:
-            self._take(last, self._decoded(last))
+            training = self._decoded(last)
+            if isinstance(training, Observed | Labelled | Closed) and not self._reached(training):
+                break
+            self._take(last, training)
         self._check_requests()
         for place in self._observed:
             self._differ(f"event {request_id(*place)} was to be observed; no record says so")
@@ -220,13 +227,23 @@ class LiveVerifier:
 
     def _next_training(self) -> Record | None:
         held, self._held = self._held, None
-        return held or next(self._training, None)
+        if held is not None:
+            return held
+        record = next(self._training, None)
+        if record is None:
+            start = self._core.fold.next_offset
+            self._training = self._topics.read(self._names.training, 0, start)
+            record = next(self._training, None)
+            # After the log was read to its present end: its labels were there before.
+            self._read_labels()
+        return record
 
     def _decoded(self, record: Record) -> TrainingRecord:
         try:
-            return decode_training(record.value or b"")
+            training: TrainingRecord = decode_training(record.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InputError(f"offset {record.offset}: {error}", record.topic) from error
+        return training
 
     def _take(self, record: Record, training: TrainingRecord) -> None:
         """Check a training record against what was recomputed, and fold it."""
@@ -276,9 +293,15 @@ class LiveVerifier:
             self._gates[name] = gate, MessageReader(config.message)
         return config, training
 
+    def _reached(self, about: Observed | Labelled | Closed | LabelRequest) -> bool:
+        state = self._core.states.get((about.topic, about.partition))
+        return state is not None and about.offset < state.next_offset
+
     def _read_labels(self) -> None:
         for number in range(self._topics.partitions(self._names.labels)):
-            for record in self._topics.read(self._names.labels, number):
+            start = self._labels_next.get(number, 0)
+            for record in self._topics.read(self._names.labels, number, start):
+                self._labels_next[number] = record.offset + 1
                 try:
                     label = self._labels_reader.read(record)
                 except BadMessage:
@@ -297,6 +320,8 @@ class LiveVerifier:
                     self._differ(f"{_place(record)}: no label request: {error}")
                     continue
                 expected = self._requests.pop(request.request_id, None)
+                if expected is None and not self._reached(request):
+                    continue
                 if expected is None:
                     self._differ(f"{_place(record)}: {request.request_id} was not to be asked")
                 elif encode(expected) != record.value:

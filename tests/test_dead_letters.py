@@ -70,6 +70,15 @@ def test_a_record_of_the_limit_is_kept_whole_and_its_topic_takes_it() -> None:
     assert size_of(out) <= CONFIG.max_record_bytes + ROOM < limits[out.topic]
 
 
+def test_a_dead_letter_is_cut_only_where_it_must_be() -> None:
+    """A letter of exactly the limit is whole; with one byte more in its record it is cut."""
+    reasons = size_of(dead_letter(_record(b"", b""), CONFIG, "message", "too-large", "much"))
+    value = b"v" * (CONFIG.max_record_bytes + ROOM - reasons)
+    for more, kept in ((b"", len(value)), (b"v", ROOM)):
+        out = dead_letter(_record(value + more, b""), CONFIG, "message", "too-large", "much")
+        assert len(out.value or b"") == kept
+
+
 def test_a_value_that_is_too_large_is_cut_and_hashed() -> None:
     """Of a larger record the first 64 KiB stay, with size and hash of all of its value."""
     value = bytes(range(256)) * 1000

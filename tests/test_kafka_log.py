@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
@@ -30,6 +31,8 @@ from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.testing.broker import Broker
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 
+T = TypeVar("T")
+
 LOOP = LoopConfig(session_timeout_s=6.0, commit_timeout_s=5.0, transaction_timeout_s=5.0)
 
 
@@ -42,8 +45,9 @@ class World:
         self.loop = loop
         self.events, self.out = f"{self.name}.events", f"{self.name}.out"
         self.group = f"{self.name}.gate"
-        self.log = self.process("host")
         self._members: list[Member] = []
+        self._logs: list[KafkaLog] = []
+        self.log = self.process("host")
         self.log.create([TopicSpec(self.events, partitions), TopicSpec(self.out, partitions)])
 
     def process(self, instance: str) -> KafkaLog:
@@ -56,7 +60,8 @@ class World:
             events=self.events,
             max_record_bytes=20_000,
         )
-        return KafkaLog(config, SecurityConfig(), self.loop)
+        self._logs.append(KafkaLog(config, SecurityConfig(), self.loop))
+        return self._logs[-1]
 
     def member(self, instance: str = "a", assignor: str = "range") -> Member:
         """Open a member that is closed with the world."""
@@ -81,10 +86,11 @@ class World:
         return member.committed([place])[place]
 
     def close(self) -> None:
-        """Close all members."""
+        """Close all."""
         for member in self._members:
             member.close()
-        self.log.close()
+        for log in self._logs:
+            log.close()
 
 
 @pytest.fixture
@@ -334,7 +340,7 @@ def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
         assert time.monotonic() - began < 9.0
     finally:
         os.kill(own_broker.pid, signal.SIGCONT)
-    again = reopen(world)
+    again = patiently(world.member)
     found = world.committed(again)
     assert (found, world.values()) in ((None, []), (1, [b"perhaps"]))
     join(again)
@@ -344,15 +350,16 @@ def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
     world.close()
 
 
-def reopen(world: World) -> Member:
-    """Open a member as soon as the broker lets it."""
+def patiently(call: Callable[[], T]) -> T:
+    """Call until it is not told to try again."""
     end = time.monotonic() + 30
     while True:
         try:
-            return world.member()
+            return call()
         except RetryError:
             if time.monotonic() > end:
                 raise
+            time.sleep(0.1)
 
 
 def test_a_broker_that_is_gone_is_told_and_waited_for(
@@ -380,26 +387,12 @@ def test_a_broker_that_is_gone_is_told_and_waited_for(
     other.close()
     assert time.monotonic() - began < 7.0
     own_broker.start()
-    world.feed(1)
-    assert [record.offset for record in poll_until_answered(member)] == [1]
+    patiently(lambda: world.feed(1))
+    member.seek({Partition(world.events, 0): 1})
+    assert [record.offset for record in patiently(lambda: read(member, 1))] == [1]
     member.commit({Partition(world.events, 0): 2})
     assert world.committed(member) == 2
     world.close()
-
-
-def poll_until_answered(member: Member) -> list[Record]:
-    """Poll over errors, as a loop would, until records come."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        try:
-            batch = member.poll(0.5, 10)
-        except RetryError:
-            continue
-        if batch.gained:
-            member.seek(dict.fromkeys(batch.gained, 1))
-        if batch.records:
-            return list(batch.records)
-    raise AssertionError("no record has come in time")
 
 
 def test_calls_that_hang_are_left_behind_three_times() -> None:
@@ -415,8 +408,8 @@ def test_calls_that_hang_are_left_behind_three_times() -> None:
         never.set()
 
 
-def test_a_record_that_the_broker_refuses_aborts_the_transaction(world: World) -> None:
-    """What a broker refuses fails the whole transaction, and the producer goes on after it."""
+def test_a_record_that_the_broker_refuses_fails_the_transaction(world: World) -> None:
+    """What a broker refuses leaves nothing behind; the member that follows knows the new limit."""
     world.feed(1)
     member = world.member()
     join(member)
@@ -427,11 +420,16 @@ def test_a_record_that_the_broker_refuses_aborts_the_transaction(world: World) -
     admin.alter_configs([ConfigResource("topic", world.out, {"max.message.bytes": "2000"})])
     admin.close()
     time.sleep(0.2)
-    member.send([Out(world.out, bytes(10_000))])
-    with pytest.raises(AbortError):
+    member.send([Out(world.out, b"small"), Out(world.out, bytes(10_000))])
+    with pytest.raises(RebuildError, match="TooLarge"):
         member.commit({Partition(world.events, 0): 1})
-    member.send([Out(world.out, b"y")])
-    member.commit({Partition(world.events, 0): 1})
+    member.close()
+    again = world.member()
+    join(again)
+    read(again, 1)
+    with pytest.raises(TooLargeError):
+        again.send([Out(world.out, b"y"), Out(world.out, bytes(10_000))])
+    again.commit({Partition(world.events, 0): 1})
     assert world.values() == [b"x", b"y"]
 
 

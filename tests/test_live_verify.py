@@ -131,6 +131,24 @@ def test_a_live_run_has_no_differences(recorded: Path) -> None:
     assert result.records > 100
 
 
+def test_a_run_can_be_verified_while_it_goes_on(tmp_path: Path) -> None:
+    """What is written during the verification is no difference, however often one looks."""
+    config = config_at(tmp_path / "live.db")
+    log = SqliteLog(config.log, config.loop)
+    truths = Truths(open_source(f"cards:{EVENTS}", config.source))
+    process = Process(config, ("gate", "ledger", "annotator"), truths, log)
+    process.start()
+    found = []
+    for begin in range(0, EVENTS, 100):
+        feed(log, config, begin, begin + 100)
+        if log.bounds(Topics.of(config.log).training, 0).end:
+            found.append(LiveVerifier(LogTopics(log), config.log).run())
+    process.close()
+    log.close()
+    assert [result.first for result in found] == [()] * len(found)
+    assert len({result.decisions for result in found}) > 3
+
+
 def test_dumps_verify_as_the_log_does(recorded: Path, tmp_path: Path) -> None:
     """Dumps of the topics, in one file or several, give the same result through the command."""
     dump(recorded, tmp_path / "all.jsonl")

@@ -157,10 +157,10 @@ def test_include_exclude_and_categorical_name_paths_and_what_is_under_them() -> 
 
 @given(
     pattern=st.text("ab.*", max_size=6),
-    name=st.text("ab.", min_size=1, max_size=8),
+    name=st.text("ab.\n", min_size=1, max_size=8),
     seen=st.booleans(),
 )
-@example(pattern="a*", name="a.b\n", seen=True)
+@example(pattern="b", name="a\n", seen=True)
 def test_patterns_match_as_a_plain_regular_expression_does(
     pattern: str, name: str, seen: bool
 ) -> None:
@@ -169,13 +169,19 @@ def test_patterns_match_as_a_plain_regular_expression_does(
     excluded = re.fullmatch(plain, name, re.DOTALL) is not None
     reader = MessageReader(MessageConfig(exclude=(pattern, "sure")))
     for _ in range(1 + seen):
-        features = {name: 1, "other\n": 2}
+        features = {name: 1, "other": 2}
         read = _outcome(reader, _record(features))
         if isinstance(read, Event):
             assert (name in read.features) is not excluded
         else:
             assert isinstance(read, BadMessage)
             assert (read.kind, excluded) == ("no-features", True)
+
+
+def test_no_name_makes_a_pattern_take_long() -> None:
+    """Many stars against a long name of their letters are decided at once."""
+    value = {"a" * 500: 1, "a" * 400 + "b": 2}
+    assert _read(value, exclude=("*a*a*a*a*a*a*a*a*b",)).features == {"a" * 500: 1}
 
 
 def test_more_names_than_are_remembered_are_all_judged() -> None:
@@ -195,6 +201,8 @@ def test_missing_features_are_refused_unless_allowed() -> None:
     gone = ("missing-field", "'c.d': missing; expected a feature")
     assert _refusal({"b": 1, "c": {}}, include=("b", "c.d")) == gone
     assert _refusal({"b": 1, "cd": 2}, include=("b", "c"))[0] == "missing-field"
+    assert _refusal({"cd": 1}, include=("c", "cd"))[0] == "missing-field"
+    assert _read({"b": 1, "c": {"d": 2}}, include=("c.d",)).features == {"c.d": 2}
     assert _read({"b": 1, "c": {}}, include=("b", "c.d"), missing="allow").features == {"b": 1}
     assert _read({"b": 1, "c": {"d": 2}}, include=("c", "x*")).features == {"c.d": 2}
     assert _read({"b": 1, "z": None}, include=("b", "z"), exclude=("z",)).features == {"b": 1}
@@ -388,6 +396,15 @@ def test_a_name_that_stands_twice_is_always_found(drawn: tuple[str, bool]) -> No
     text, twice = drawn
     read = _outcome(DEFAULT, _record(text.encode()))
     assert (isinstance(read, BadMessage) and read.kind == "duplicate-name") == twice
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\n", "\r", " \t"])
+def test_blanks_do_not_hide_a_name_that_stands_twice(blank: str) -> None:
+    """A name is found twice with any blank before its colon, other colons notwithstanding."""
+    raw = '{"a": 1, "a"_: 2, "b": {"c": 3}, "d": "\\":", "e": "x:y"}'.replace("_", blank)
+    told = ("duplicate-name", "the message: 'a' stands twice in one object")
+    assert _refusal(raw.encode()) == told
+    assert _read(raw.replace('"a": 1, ', "").encode()).features["a"] == 2
 
 
 def test_answers_are_read_with_their_times() -> None:

@@ -138,8 +138,8 @@ def test_an_evicted_member_cannot_commit() -> None:
         cluster.clock.sleep(SESSION_S + 0.1)
         other = cluster.member("other")
         assert settle(other)[0].assigned == {IN_0, IN_1}
+        one.send([Out("out", b"zombie")])
         with pytest.raises((AbortError, RebuildError)):
-            one.send([Out("out", b"zombie")])
             one.commit({IN_0: 1})
         assert other.committed([IN_0]) == {IN_0: None}
         assert cluster.values() == []

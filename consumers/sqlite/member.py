@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
-from consumers.errors import AbortError, RetryError
+from consumers.errors import AbortError, RetryError, StopError
 from consumers.log import Batch, Member, Out, Partition, Record
 from consumers.sqlite.catalog import Catalog
 from consumers.sqlite.database import Store
@@ -39,6 +39,9 @@ class SqliteMember(Member):
         topics: Sequence[str],
     ) -> None:
         found = [catalog.topic(name) for name in topics]
+        counts = {name: len(topic.slots) for name, topic in zip(topics, found, strict=True)}
+        if len(set(counts.values())) > 1:
+            raise StopError(f"topics that are read together have unequal partitions: {counts}")
         self._topic_ids = [topic.id for topic in found]
         self._slots = {
             Partition(slot.topic, slot.number): slot for topic in found for slot in topic.slots

@@ -9,6 +9,9 @@ from consumers.log import Partition
 
 __all__ = ["Group", "Seat"]
 
+_REBALANCE_S = 60.0
+"""How long a rebalance waits for those that show signs of life and do not poll."""
+
 
 @dataclass(eq=False, slots=True)
 class Seat:
@@ -104,8 +107,7 @@ class Group:
     def _rebalance(self, now: float) -> None:
         if self._joined is None:
             self._joined = set()
-        timeouts = [seat.session_timeout_s for seat in self.seats.values()]
-        self._deadline = now + max(timeouts, default=0.0)
+        self._deadline = now + _REBALANCE_S
 
     def _complete(self, now: float, counts: dict[str, int]) -> None:
         self._joined = None

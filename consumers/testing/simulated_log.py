@@ -64,8 +64,9 @@ class SimulatedLog(Log):
     def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:
         """Join a group; see `Log.member`."""
         self.step("init")
-        for topic in topics:
-            self.broker.topic(topic)
+        counts = {name: len(self.broker.topic(name).partitions) for name in topics}
+        if len(set(counts.values())) > 1:
+            raise StopError(f"topics read together need equal partitions: {counts}")
         member = SimulatedMember(self, role, tuple(topics), sticky=assignor != "range")
         self._seats.append(member.seat)
         return member

@@ -24,7 +24,9 @@ def opened(config: Config) -> Iterator[Log]:
     ConfigError, RetryError, StopError
         As `open_log`.
     """
-    logs.configure("warning")
+    if config.log.driver != "sqlite":
+        # Clients say much on the way, of which little matters.
+        logs.configure("warning")
     log = open_log(config)
     try:
         yield log

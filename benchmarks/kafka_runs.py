@@ -1,0 +1,234 @@
+"""Passes over the same events, each of which tells how many of them a second went through.
+
+Only passes that put out one record for every event count: all are read again afterwards. The rate
+is that of the last nine tenths of these records, by the times that the log gave them: Kafka's
+brokers as they append (LogAppendTime), SQLite's log as it takes them into a transaction. So
+neither the start of processes nor joining a group is in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka_events import Message, feed, learnt
+from kafka_processes import BenchmarkError, gate_command, restored, running, wait_until
+
+from consumers.drivers import open_log
+from consumers.log import Log, Out, TopicSpec
+from consumers.topics import Topics, specs
+from stream_al import Config, LearnerConfig
+from stream_al.config import LogConfig, LoopConfig, ServeConfig
+
+__all__ = ["BATCH", "Site", "gate_config", "prepare"]
+
+BATCH = LoopConfig().batch_size
+"""Events in a transaction, of the bare loop and of Quix Streams as of the gate."""
+
+_HERE = Path(__file__).parent
+_STAMPED = {"message.timestamp.type": "LogAppendTime"}
+_SKIPPED = 10
+
+
+def gate_config(log: LogConfig, *, committee: bool = True) -> Config:
+    """Return the configuration of a gate: the defaults, with health on a free port."""
+    learner = LearnerConfig(committee=committee)
+    return Config(learner=learner, log=log, serve=ServeConfig(port=0))
+
+
+def prepare(log: Log, config: Config) -> None:
+    """Create the topics of a gate, with a training log that a model has learnt from."""
+    topics = Topics.of(config.log)
+    log.create(
+        msgspec.structs.replace(spec, settings={**spec.settings, **_STAMPED})
+        if spec.name == topics.predictions
+        else spec
+        for spec in specs(config.log)
+    )
+    writer = log.writer()
+    for raw in learnt(config.learner):
+        writer.send(Out(topics.training, raw, None, (), 0))
+    writer.close()
+
+
+class Site:
+    """Where passes happen: a broker, a folder, and the events.
+
+    Parameters
+    ----------
+    brokers
+        host:port; empty where only the embedded log is measured.
+    folder
+        For files; emptied by whoever made it.
+    """
+
+    def __init__(self, brokers: str, folder: Path, messages: list[Message]) -> None:
+        self.brokers = brokers
+        self.folder = folder
+        self.messages = messages
+        self._numbers = itertools.count()
+        self._log: Log | None = None
+        self._events: dict[str, str] = {}
+
+    @property
+    def log(self) -> Log:
+        """The brokers' log, by the faster of the drivers that are installed."""
+        if self._log is None:
+            driver = "librdkafka" if find_spec("confluent_kafka") else "kafka"
+            config = LogConfig(driver=driver, brokers=self.brokers)
+            self._log = open_log(Config(log=config))
+        return self._log
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._log is not None:
+            self._log.close()
+
+    def name(self) -> str:
+        """Return a name that no other pass has."""
+        return f"bench-{self.folder.name}-{next(self._numbers)}"
+
+    def place(self, name: str) -> Path:
+        """Make a folder for a pass."""
+        place = self.folder / name
+        place.mkdir()
+        return place
+
+    def remove(self, name: str) -> None:
+        """Delete the topics of a pass."""
+        admin = KafkaAdminClient(bootstrap_servers=self.brokers)
+        admin.delete_topics([topic for topic in self.log.topics() if topic.startswith(name)])
+        admin.close()
+
+    def gate(self, driver: Any, *, committee: bool = True) -> float:  # noqa: ANN401 - a Literal
+        """Run one gate on Kafka, on one partition of events that are there already."""
+        name, events = self.name(), self._stored_events()
+        log = LogConfig(driver=driver, brokers=self.brokers, name=name, events=events, instance="a")
+        config = gate_config(log, committee=committee)
+        prepare(self.log, config)
+        with running(self.place(name), {"gate": gate_command()}, {"gate": config}) as check:
+            rate = self._rate(self.log, Topics.of(log).predictions, 1, check)
+        self.remove(name)
+        return rate
+
+    def gates(self, driver: Any, count: int) -> float:  # noqa: ANN401 - a Literal
+        """Run gates on two partitions, all of whose events become visible once they have joined."""
+        name = self.name()
+        configs = {
+            f"gate-{n}": gate_config(
+                LogConfig(
+                    driver=driver,
+                    brokers=self.brokers,
+                    name=name,
+                    events=f"{name}.events",
+                    instance=str(n),
+                    partitions=2,
+                )
+            )
+            for n in range(count)
+        }
+        config, place = configs["gate-0"], self.place(name)
+        prepare(self.log, config)
+        release = self._hold_back(config.log.events, config.log.partitions)
+        with running(place, dict.fromkeys(configs, gate_command()), configs) as check:
+            wait_until(lambda: restored(place, list(configs)), check, "gates to join")
+            release()
+            rate = self._rate(self.log, Topics.of(config.log).predictions, 2, check)
+        self.remove(name)
+        return rate
+
+    def sqlite(self, *, committee: bool = True) -> float:
+        """Run one gate on the embedded log, in a copy of a file that holds the events."""
+        stored = self.folder / "events.db"
+        if not stored.exists():
+            config = Config(log=LogConfig(path=str(stored)))
+            log = open_log(config)
+            log.create([TopicSpec(config.log.events, 1)])
+            feed(log, config.log.events, 1, self.messages)
+            log.close()
+        place = self.place(self.name())
+        config = gate_config(LogConfig(path=str(place / "log.db")), committee=committee)
+        shutil.copy(stored, config.log.path)
+        log = open_log(config)
+        prepare(log, config)
+        with running(place, {"gate": gate_command()}, {"gate": config}) as check:
+            rate = self._rate(log, Topics.of(config.log).predictions, 1, check)
+        log.close()
+        shutil.rmtree(place)
+        return rate
+
+    def bare(self) -> float:
+        """Run `kafka_bare`."""
+        return self._passed_through(sys.executable, "kafka_bare.py", BATCH)
+
+    def quix(self, python: Path, *, commit_every: int) -> float:
+        """Run `kafka_quix` in its own environment."""
+        return self._passed_through(str(python), "kafka_quix.py", commit_every)
+
+    def _passed_through(self, python: str, program: str, batch: int) -> float:
+        name, events = self.name(), self._stored_events()
+        out = f"{name}.out"
+        self.log.create([TopicSpec(out, 1, _STAMPED)])
+        # -P: in this folder `kafka` would not be kafka-python.
+        command = [python, "-P", str(_HERE / program), self.brokers, events, out, str(batch)]
+        with running(self.place(name), {"loop": command}, {}) as check:
+            rate = self._rate(self.log, out, 1, check)
+        self.remove(name)
+        return rate
+
+    def _stored_events(self) -> str:
+        if "topic" not in self._events:
+            topic = self._events["topic"] = f"{self.name()}.events"
+            self.log.create([TopicSpec(topic, 1)])
+            feed(self.log, topic, 1, self.messages)
+        return self._events["topic"]
+
+    def _hold_back(self, topic: str, partitions: int) -> Callable[[], None]:
+        """Write all events in a transaction, and return what commits it."""
+        producer = KafkaProducer(
+            bootstrap_servers=self.brokers,
+            transactional_id=topic,
+            transaction_timeout_ms=600_000,
+            linger_ms=20,
+            batch_size=131_072,
+        )
+        producer.init_transactions()
+        producer.begin_transaction()
+        for number, (key, value) in enumerate(self.messages):
+            producer.send(topic, value, key, None, number % partitions)
+        producer.flush()
+
+        def release() -> None:
+            producer.commit_transaction()
+            producer.close()
+
+        return release
+
+    def _rate(self, log: Log, topic: str, partitions: int, check: Callable[[], None]) -> float:
+        """Wait until an output holds a record for each event, and tell how many came a second."""
+        total = len(self.messages)
+        for number in range(partitions):
+            own = self.messages[number::partitions]
+
+            def complete(number: int = number, own: list[Message] = own) -> bool:
+                if log.bounds(topic, number).stable < len(own):
+                    return False
+                last = log.last(topic, number)
+                return last is not None and last.key == own[-1].key
+
+            wait_until(complete, check, f"{len(own):,} records in {topic!r}")
+        times = sorted(r.time for n in range(partitions) for r in log.read(topic, n))
+        if len(times) != total:
+            raise BenchmarkError(f"{topic!r} holds {len(times):,} records for {total:,} events")
+        skipped = total // _SKIPPED
+        seconds = times[-1] - times[skipped - 1]
+        if seconds <= 0:
+            raise BenchmarkError(f"{total:,} events are too few to be timed")
+        return (total - skipped) / seconds

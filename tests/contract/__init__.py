@@ -1,0 +1,1 @@
+"""One suite for all logs: what `consumers.log` promises, held by every implementation."""
