@@ -12,7 +12,6 @@ import itertools
 import shutil
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,22 +73,20 @@ class Site:
         self.folder = folder
         self.messages = messages
         self._numbers = itertools.count()
-        self._log: Log | None = None
-        self._events: dict[str, str] = {}
+        self._logs: dict[str, Log] = {}
+        self._events = ""
 
-    @property
-    def log(self) -> Log:
-        """The brokers' log, by the faster of the drivers that are installed."""
-        if self._log is None:
-            driver = "librdkafka" if find_spec("confluent_kafka") else "kafka"
+    def log(self, driver: Any) -> Log:  # noqa: ANN401 - a Literal
+        """Return the brokers' log by one of the drivers."""
+        if driver not in self._logs:
             config = LogConfig(driver=driver, brokers=self.brokers)
-            self._log = open_log(Config(log=config))
-        return self._log
+            self._logs[driver] = open_log(Config(log=config))
+        return self._logs[driver]
 
     def close(self) -> None:
         """Close what is open."""
-        if self._log is not None:
-            self._log.close()
+        for log in self._logs.values():
+            log.close()
 
     def name(self) -> str:
         """Return a name that no other pass has."""
@@ -104,7 +101,7 @@ class Site:
     def remove(self, name: str) -> None:
         """Delete the topics of a pass."""
         admin = KafkaAdminClient(bootstrap_servers=self.brokers)
-        admin.delete_topics([topic for topic in self.log.topics() if topic.startswith(name)])
+        admin.delete_topics([topic for topic in admin.list_topics() if topic.startswith(name)])
         admin.close()
 
     def gate(self, driver: Any, *, committee: bool = True) -> float:  # noqa: ANN401 - a Literal
@@ -112,9 +109,9 @@ class Site:
         name, events = self.name(), self._stored_events()
         log = LogConfig(driver=driver, brokers=self.brokers, name=name, events=events, instance="a")
         config = gate_config(log, committee=committee)
-        prepare(self.log, config)
+        prepare(self.log(driver), config)
         with running(self.place(name), {"gate": gate_command()}, {"gate": config}) as check:
-            rate = self._rate(self.log, Topics.of(log).predictions, 1, check)
+            rate = self._rate(self.log(driver), Topics.of(log).predictions, 1, check)
         self.remove(name)
         return rate
 
@@ -135,12 +132,12 @@ class Site:
             for n in range(count)
         }
         config, place = configs["gate-0"], self.place(name)
-        prepare(self.log, config)
+        prepare(self.log(driver), config)
         release = self._hold_back(config.log.events, config.log.partitions)
         with running(place, dict.fromkeys(configs, gate_command()), configs) as check:
             wait_until(lambda: restored(place, list(configs)), check, "gates to join")
             release()
-            rate = self._rate(self.log, Topics.of(config.log).predictions, 2, check)
+            rate = self._rate(self.log(driver), Topics.of(config.log).predictions, 2, check)
         self.remove(name)
         return rate
 
@@ -175,20 +172,21 @@ class Site:
     def _passed_through(self, python: str, program: str, batch: int) -> float:
         name, events = self.name(), self._stored_events()
         out = f"{name}.out"
-        self.log.create([TopicSpec(out, 1, _STAMPED)])
+        self.log("kafka").create([TopicSpec(out, 1, _STAMPED)])
         # -P: in this folder `kafka` would not be kafka-python.
         command = [python, "-P", str(_HERE / program), self.brokers, events, out, str(batch)]
         with running(self.place(name), {"loop": command}, {}) as check:
-            rate = self._rate(self.log, out, 1, check)
+            rate = self._rate(self.log("kafka"), out, 1, check)
         self.remove(name)
         return rate
 
     def _stored_events(self) -> str:
-        if "topic" not in self._events:
-            topic = self._events["topic"] = f"{self.name()}.events"
-            self.log.create([TopicSpec(topic, 1)])
-            feed(self.log, topic, 1, self.messages)
-        return self._events["topic"]
+        if not self._events:
+            topic = f"{self.name()}.events"
+            self.log("kafka").create([TopicSpec(topic, 1)])
+            feed(self.log("kafka"), topic, 1, self.messages)
+            self._events = topic
+        return self._events
 
     def _hold_back(self, topic: str, partitions: int) -> Callable[[], None]:
         """Write all events in a transaction, and return what commits it."""

@@ -51,6 +51,7 @@ class GateMachine(Machine):
         self.core = Core(config)
         if fold is not None:
             self.core.fold = fold
+        self._name = config.log.name
         self._reader = MessageReader(config.message)
         self._asked = RollingRatio()
         self._right = RollingAccuracy()
@@ -127,12 +128,12 @@ class GateMachine(Machine):
         request, observed = decision.request, decision.observed
         topics, number, at = self._topics, event.partition, decision.prediction.batch_time
         name = f"{event.topic}:{number}:{event.offset}"
-        headers = produced_headers("prediction", name, at, message.headers)
+        headers = produced_headers("prediction", name, at, message.headers, self._name)
         outs.append(
             Out(topics.predictions, encode(decision.prediction), event.key, headers, number)
         )
         if request is not None:
-            headers = produced_headers("label-request", name, at, message.headers)
+            headers = produced_headers("label-request", name, at, message.headers, self._name)
             key = name.encode() if event.key is None else event.key
             outs.append(Out(topics.label_requests, encode(request), key, headers))
         if observed is not None:

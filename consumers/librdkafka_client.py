@@ -99,7 +99,6 @@ _COMMON: dict[str, Any] = {
     # A broker that comes back is found soon; by default that and a silent connection's end take
     # a multiple of this.
     "socket.timeout.ms": SOCKET_MS,
-    "reconnect.backoff.ms": 10,
     "reconnect.backoff.max.ms": 1_000,
     # By default partitions that were added would stay unseen for minutes.
     "topic.metadata.refresh.interval.ms": 30_000,
@@ -134,7 +133,7 @@ PRODUCER: dict[str, Any] = {
 
 
 class Watch:
-    """Takes what a client reports beside its calls: logs it, and knows what it means.
+    """Takes what a client reports beside its calls, and in its log lines.
 
     Attributes
     ----------
@@ -157,7 +156,6 @@ class Watch:
             self.unreachable = self._last or error.str()
         else:
             self._last = error.str()
-        _logger.warning("%s: %s", error.name(), error.str())
 
     def reach(self, consumer: Consumer, topic: str, doing: str) -> None:
         """See whether a broker answers again: librdkafka tells only when none is left.

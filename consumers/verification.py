@@ -63,8 +63,9 @@ class LiveVerifier:
     with the configuration that its hash names, at the time that it names. Partitions are walked
     together in the order of model versions, so the log is folded once.
 
-    The run may go on meanwhile: what a record stems from is always read after the record itself,
-    and what stems from events that were not reached is left for another time.
+    The run may go on meanwhile. The training log is read to the end that it has at first and
+    everything else after that, so that all it stems from is there; decisions of later models
+    are left for another time.
 
     Parameters
     ----------
@@ -84,7 +85,6 @@ class LiveVerifier:
         self._names = Topics.of(log)
         self._training = topics.read(self._names.training, 0)
         self._held: Record | None = None
-        self._labels_next: dict[int, int] = {}
         first = next(self._training, None)
         if first is None:
             raise InputError("is empty or missing; nothing to verify", self._names.training)
@@ -123,16 +123,15 @@ class LiveVerifier:
                 ),
             )
         while waiting:
-            _, _, partition = heapq.heappop(waiting)
+            version, _, partition = heapq.heappop(waiting)
+            if not self._fold_to(version):
+                break
             self._check(partition)
             self._queue(waiting, partition)
             if progress is not None and not self._checked % 1000:
                 progress(1000)
         while (last := self._next_training()) is not None:
-            training = self._decoded(last)
-            if isinstance(training, Observed | Labelled | Closed) and not self._reached(training):
-                break
-            self._take(last, training)
+            self._take(last, self._decoded(last))
         self._check_requests()
         for place in self._observed:
             self._differ(f"event {request_id(*place)} was to be observed; no record says so")
@@ -159,7 +158,6 @@ class LiveVerifier:
         record, prediction = partition.record, partition.prediction
         if record is None or prediction is None:
             return
-        self._fold_to(prediction.model_version)
         if prediction.config_hash not in self._gates:
             self._look_ahead()
         gate = self._gates.get(prediction.config_hash)
@@ -207,14 +205,18 @@ class LiveVerifier:
             self._requests[name] = self._open[name] = decision.request
         return decision
 
-    def _fold_to(self, version: int) -> None:
+    def _fold_to(self, version: int) -> bool:
+        """Fold up to a version; False where only what was written since has it."""
         fold = self._core.fold
         while fold.next_offset < version:
             record = self._next_training()
             if record is None:
+                if self._goes_on():
+                    return False
                 self._differ(f"the training log ends at {fold.next_offset}, before {version}")
-                return
+                return True
             self._take(record, self._decoded(record))
+        return True
 
     def _look_ahead(self) -> None:
         """Take in the configurations that come before the next data: they move no version."""
@@ -229,14 +231,12 @@ class LiveVerifier:
         held, self._held = self._held, None
         if held is not None:
             return held
-        record = next(self._training, None)
-        if record is None:
-            start = self._core.fold.next_offset
-            self._training = self._topics.read(self._names.training, 0, start)
-            record = next(self._training, None)
-            # After the log was read to its present end: its labels were there before.
-            self._read_labels()
-        return record
+        return next(self._training, None)
+
+    def _goes_on(self) -> bool:
+        """Tell whether the training log has grown since it was read."""
+        start = self._core.fold.next_offset
+        return next(self._topics.read(self._names.training, 0, start), None) is not None
 
     def _decoded(self, record: Record) -> TrainingRecord:
         try:
@@ -293,15 +293,13 @@ class LiveVerifier:
             self._gates[name] = gate, MessageReader(config.message)
         return config, training
 
-    def _reached(self, about: Observed | Labelled | Closed | LabelRequest) -> bool:
-        state = self._core.states.get((about.topic, about.partition))
-        return state is not None and about.offset < state.next_offset
+    def _reached(self, request: LabelRequest) -> bool:
+        state = self._core.states.get((request.topic, request.partition))
+        return state is not None and request.offset < state.next_offset
 
     def _read_labels(self) -> None:
         for number in range(self._topics.partitions(self._names.labels)):
-            start = self._labels_next.get(number, 0)
-            for record in self._topics.read(self._names.labels, number, start):
-                self._labels_next[number] = record.offset + 1
+            for record in self._topics.read(self._names.labels, number):
                 try:
                     label = self._labels_reader.read(record)
                 except BadMessage:

@@ -115,11 +115,12 @@ class MessageConfig(Section, frozen=True, kw_only=True):
         Path of the object that holds the features; empty: the whole message. Objects within
         become features named by their paths.
     include
-        The features, by path; empty: all that are there. `*` matches any run of characters.
+        The features, by path within `features`; empty: all that are there. A path stands for all
+        under it, and `*` matches any run of characters.
     exclude
-        What is no feature, by path; `*` as above. Id, time, key and label never are.
+        What is no feature, likewise. Id, time, key and label never are.
     categorical
-        Features whose numbers are categories, by path; `*` as above.
+        Features whose numbers are categories, likewise.
     missing
         Null, or a feature of `include` that is not there: ``refuse`` the message, or ``allow`` it
         without that feature.
@@ -130,7 +131,7 @@ class MessageConfig(Section, frozen=True, kw_only=True):
         In labels that nobody asked for (chargebacks, say): path of the class; null: such labels
         are refused.
     max_bytes
-        The largest message that is looked at.
+        The largest message that is looked at: of its value, and of key and headers together.
     """
 
     id: str | None = None

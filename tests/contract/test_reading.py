@@ -149,7 +149,7 @@ def test_tail_out_of_range_stops(site: Site) -> None:
     writer.send(Out(out, b"one"))
     writer.flush()
     tail = site.tail(out, start=100)
-    with pytest.raises(StopError, match="100|range"):
+    with pytest.raises(StopError, match=r"100|range"):
         wait_for(lambda: bool(tail.poll(0.5, 10)))
 
 
