@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -39,6 +41,7 @@ REACH_S = 10.0
 SOCKET_MS = 10_000
 """After this long without an answer a connection is given up."""
 
+_EVERY_S = 30.0
 _PROBE_S = 2.0
 _QUEUE_BYTES = 64 * 1024 * 1024
 _BATCH_BYTES = 1_000_000
@@ -51,7 +54,8 @@ _ADVICE: dict[int, str] = {
     ),
     KafkaError.FENCED_INSTANCE_ID: "another process has joined with the same log.instance",
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: (
-        "members of the group use another driver or another log.assignor; stop them first"
+        "members of the group use another driver or another log.assignor: stop them, and wait for "
+        "loop.session_timeout_s"
     ),
     KafkaError.INVALID_SESSION_TIMEOUT: (
         "loop.session_timeout_s is outside of the broker's group.min.session.timeout.ms and "
@@ -110,8 +114,9 @@ CONSUMER: dict[str, Any] = {
     "auto.offset.reset": "error",
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
-    # What is sought anew waits for the request before to come back.
-    "fetch.wait.max.ms": 100,
+    # What is sought anew waits for the request before to come back; and once in a while a broker
+    # answers no sooner although there is a record.
+    "fetch.wait.max.ms": 50,
     "fetch.error.backoff.ms": 100,
     # Bounds memory; and a queue that was full is filled again at once.
     "queued.min.messages": 20_000,
@@ -130,6 +135,22 @@ PRODUCER: dict[str, Any] = {
     "retry.backoff.ms": 10,
 }
 """How every producer writes: keys to partitions as Kafka's Java client does it, memory bounded."""
+
+
+class _Lines:
+    """Passes librdkafka's log lines on, each kind of each thread once in a while.
+
+    It logs every failed attempt to connect, and as an error; callers hear of what matters anyway.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], float] = {}
+
+    def log(self, level: int, form: str, facility: str, client: str, text: str) -> None:
+        now, kind = time.monotonic(), (facility, text.partition("]")[0])
+        if now - self._last.get(kind, -math.inf) >= _EVERY_S:
+            self._last[kind] = now
+            _logger.log(min(level, logging.WARNING), form, facility, client, text)
 
 
 class Watch:
@@ -177,6 +198,7 @@ class Clients:
 
     def __init__(self, log: LogConfig, security: SecurityConfig) -> None:
         self.brokers = log.brokers
+        self._lines = _Lines()
         # A record is to fit whole, with a dead letter's surplus, and several of them.
         self.queue_bytes = max(_QUEUE_BYTES, 4 * (log.max_record_bytes + 64 * 1024))
         self._common = {
@@ -205,7 +227,7 @@ class Clients:
         StopError
             If librdkafka refuses the settings.
         """
-        given = {**self._common, **(settings or {}), "error_cb": watch, "logger": _logger}
+        given = {**self._common, **(settings or {}), "error_cb": watch, "logger": self._lines}
         try:
             return kind(given)
         except (*FAILURES, ValueError) as error:

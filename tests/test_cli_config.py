@@ -13,22 +13,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumers.errors import StopError
 from stream_al.cli.app import application
 from stream_al.cli.config_commands import to_toml
-from stream_al.cli.config_keys import KEYS
-from stream_al.cli.options import config_options
+from stream_al.cli.config_keys import KEYS, SECTIONS
+from stream_al.cli.options import config_options, section_options
 from stream_al.cli.settings import Settings, load
 from stream_al.config import (
     AnnotatorConfig,
     Config,
     GateConfig,
     LearnerConfig,
+    LedgerConfig,
+    LogConfig,
+    MessageConfig,
     ReplayConfig,
+    SecurityConfig,
+    ServeConfig,
     SourceConfig,
     problems,
 )
@@ -137,48 +144,133 @@ def test_show_tells_values_and_origins(tmp_path: Path) -> None:
     assert set(as_json["origins"]) == set(KEYS)
 
 
-def test_every_flag_sets_its_key() -> None:
-    """Each flag of the replay line reaches its key, and only flags that are given do."""
-    line = (
-        "--label y --time t --id i --key k --ignore a --ignore b* --categorical c --partitions 3 "
-        "--on-error skip --classes x,y --model naive-bayes --plain --no-calibrate --score risk "
-        "--risk-class x --policy fixed --budget 0.5 --explore 0.25 --burst 3 --threshold 0.75 "
-        "--step 0.125 --observe-every 9 --delay 36h --delay-distribution exponential "
-        '--abstain 0.5 --capacity 10 --limit 11 --batch-size 12 --seed 13 --noise {"x":{"y":1}}'
-    )
-    result = run("config", "show", "--json", *line.split())
-    shown = json.loads(result.stdout)
-    learner: dict[str, object] = {"model": "naive-bayes", "committee": False, "classes": ["x", "y"]}
-    learner |= {"memory": 2000, "draws": 10, "balance": 0.3, "calibrate": False, "seed": 13}
-    gate: dict[str, object] = {
+@click.command
+@section_options(*SECTIONS)
+def everything(settings: Settings) -> None:
+    """Show the settings, with the flags of all sections."""
+    click.echo(msgspec.json.encode({"config": settings.config, "origins": settings.origins}))
+
+
+REPLAY_LINE = (
+    "--label y --time t --id i --key k --ignore a --ignore b* --categorical c --partitions 3 "
+    "--on-error skip --classes x,y --model naive-bayes --plain --no-calibrate --score risk "
+    "--risk-class x --policy fixed --budget 0.5 --explore 0.25 --burst 3 --threshold 0.75 "
+    "--step 0.125 --observe-every 9 --delay 36h --delay-distribution exponential "
+    '--abstain 0.5 --capacity 10 --limit 11 --batch-size 12 --seed 13 --noise {"x":{"y":1}}'
+).split()
+REPLAY_SET = {
+    "learner": {
+        "model": "naive-bayes",
+        "committee": False,
+        "classes": ["x", "y"],
+        "calibrate": False,
+        "seed": 13,
+    },
+    "gate": {
         "score": "risk",
         "risk_class": "x",
         "policy": "fixed",
         "budget": 0.5,
         "explore": 0.25,
-    }
-    gate |= {"burst": 3.0, "threshold": 0.75, "step": 0.125, "observe_every": 9, "salt": 13}
-    source: dict[str, object] = {
+        "burst": 3.0,
+        "threshold": 0.75,
+        "step": 0.125,
+        "observe_every": 9,
+        "salt": 13,
+    },
+    "source": {
         "label": "y",
         "time": "t",
         "id": "i",
         "key": "k",
         "ignore": ["a", "b*"],
-    }
-    source |= {"categorical": ["c"], "partitions": 3, "on_error": "skip"}
-    annotator: dict[str, object] = {"delay": "36h", "delay_distribution": "exponential", "seed": 13}
-    annotator |= {"noise": {"x": {"y": 1.0}}, "abstain": 0.5, "capacity_per_day": 10}
-    replay = {"limit": 11, "batch_size": 12}
-    assert shown["config"] == {
-        "learner": learner,
-        "gate": gate,
-        "source": source,
-        "annotator": annotator,
-        "replay": replay,
-    }
-    unset = {path for path, origin in shown["origins"].items() if origin == "default"}
-    assert unset == {"learner.memory", "learner.draws", "learner.balance"}
-    assert shown["origins"]["learner.committee"] == "--plain"
+        "categorical": ["c"],
+        "partitions": 3,
+        "on_error": "skip",
+    },
+    "annotator": {
+        "delay": "36h",
+        "delay_distribution": "exponential",
+        "noise": {"x": {"y": 1.0}},
+        "abstain": 0.5,
+        "capacity_per_day": 10,
+        "seed": 13,
+    },
+    "replay": {"limit": 11, "batch_size": 12},
+}
+LIVE_LINE = (
+    "--driver kafka --path a.db --brokers b:1 --name n --instance i1 --events-topic e "
+    "--log-partitions 4 --message-id m.id --message-time m.t --message-key m.k --features f "
+    "--include a --include b* --exclude c --missing allow --numeric-text number "
+    "--state-dir s --expire-after-s 60 --host h --port 0"
+).split()
+LIVE_SET = {
+    "log": {
+        "driver": "kafka",
+        "path": "a.db",
+        "brokers": "b:1",
+        "name": "n",
+        "instance": "i1",
+        "events": "e",
+        "partitions": 4,
+    },
+    "message": {
+        "id": "m.id",
+        "time": "m.t",
+        "key": "m.k",
+        "features": "f",
+        "include": ["a", "b*"],
+        "exclude": ["c"],
+        "missing": "allow",
+        "numeric_text": "number",
+    },
+    "loop": {"state_dir": "s"},
+    "ledger": {"expire_after_s": 60.0},
+    "serve": {"host": "h", "port": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [(REPLAY_LINE, REPLAY_SET), (LIVE_LINE, LIVE_SET)],
+    ids=["replay", "live"],
+)
+def test_every_flag_sets_its_key(line: list[str], values: dict[str, dict[str, object]]) -> None:
+    """Each flag reaches its keys, which name it as their origin; no other key is changed."""
+    result = CliRunner().invoke(everything, line)
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    expected = json.loads(msgspec.json.encode(Config()))
+    for section, changed in values.items():
+        expected[section] |= changed
+    assert shown["config"] == expected
+    typed = {path: origin for path, origin in shown["origins"].items() if origin != "default"}
+    assert set(typed) == {f"{section}.{key}" for section in values for key in values[section]}
+    assert set(typed.values()) == {part for part in line if part.startswith("--")}
+
+
+def test_every_flag_is_tried() -> None:
+    """The lines above hold every flag that any command has for the configuration."""
+    flags = {name for option in everything.params for name in option.opts}
+    tried = {part for part in (*REPLAY_LINE, *LIVE_LINE) if part.startswith("--")}
+    others = {"--config", "--committee", "--calibrate"}
+    assert flags - others == tried - {"--plain", "--no-calibrate"}
+
+
+def test_commands_have_the_flags_that_concern_them() -> None:
+    """A replay shows no flag of a log, and what looks at a log shows none of a replay."""
+    replay = " ".join(run("replay", "--help").stdout.split())
+    tail = " ".join(run("tail", "--help").stdout.split())
+    feed = " ".join(run("feed", "--help").stdout.split())
+    assert "--budget" in replay
+    assert "--brokers" not in replay
+    assert "--budget" not in tail
+    assert "--brokers HOST:PORT,..." in tail
+    assert "[log.brokers]" in tail
+    assert "[replay.limit]" in feed
+    assert "--batch-size" not in feed
+    with pytest.raises(ValueError, match=r"^no sections or keys: gat, log\.drive$"):
+        section_options("log", "gat", "log.drive")
 
 
 def test_help_shows_meanings_and_defaults_of_the_configuration() -> None:
@@ -246,6 +338,7 @@ def test_version_and_help_exit_0() -> None:
         "  replay   Play a recorded stream",
         "    0    fine\n",
         "    2    usage or configuration\n",
+        "    5    must not go on; may be started again\n",
         "    141  ",
     ):
         assert f"\n{line}" in shown.stdout
@@ -261,6 +354,7 @@ def test_version_and_help_exit_0() -> None:
         ),
         (click.exceptions.Exit(1), 1, ""),
         (click.FileError("out.jsonl", "full"), 2, "error: Could not open file 'out.jsonl': full"),
+        (StopError("events is missing"), 5, "error: events is missing"),
         (OSError(28, "No space left", "out"), 4, "error: out: No space left"),
         (KeyError("two\nlines"), 4, "error: internal: KeyError: 'two\\nlines' (`stream-al --debug"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
@@ -413,6 +507,16 @@ CONFIGS = st.builds(
     )
     | st.builds(AnnotatorConfig, noise=MATRIX),
     replay=st.builds(ReplayConfig, limit=st.none() | WHOLE, batch_size=WHOLE),
+    log=st.builds(LogConfig, path=TEXT, brokers=TEXT, retain_bytes=st.none() | WHOLE),
+    security=st.builds(SecurityConfig, username=st.none() | TEXT, ca_file=st.none() | TEXT),
+    message=st.builds(
+        MessageConfig,
+        id=st.none() | TEXT,
+        features=TEXT,
+        include=st.lists(TEXT, max_size=3).map(tuple),
+    ),
+    ledger=st.builds(LedgerConfig, expire_after_s=st.none() | st.floats(1e-3, 1e9)),
+    serve=st.builds(ServeConfig, host=TEXT, port=st.none() | st.integers(0, 65535)),
 ).filter(lambda config: problems(config) == [])
 
 
