@@ -54,7 +54,9 @@ class LibrdkafkaLog(Log):
     def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:  # noqa: D102
         if self._config.instance is None:
             raise ConfigError("must name this process among those of its role", "log.instance")
-        self._admin.partitions(topics)
+        counts = self._admin.partitions(topics)
+        if len(set(counts.values())) > 1:
+            raise StopError(f"topics read together need equally many partitions: {counts}")
         group = f"{self._config.name}.{role}"
         identity = f"{group}.{self._config.instance}"
         # The group first: whoever has this identity is fenced there when its producer is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -151,13 +152,14 @@ def everything(settings: Settings) -> None:
     click.echo(msgspec.json.encode({"config": settings.config, "origins": settings.origins}))
 
 
-REPLAY_LINE = (
+REPLAY_LINE = shlex.split(
     "--label y --time t --id i --key k --ignore a --ignore b* --categorical c --partitions 3 "
     "--on-error skip --classes x,y --model naive-bayes --plain --no-calibrate --score risk "
     "--risk-class x --policy fixed --budget 0.5 --explore 0.25 --burst 3 --threshold 0.75 "
     "--step 0.125 --observe-every 9 --delay 36h --delay-distribution exponential "
-    '--abstain 0.5 --capacity 10 --limit 11 --batch-size 12 --seed 13 --noise {"x":{"y":1}}'
-).split()
+    "--abstain 0.5 --capacity 10 --limit 11 --batch-size 12 --seed 13 "
+    """--noise '{"x":{"y":1}}'"""
+)
 REPLAY_SET = {
     "learner": {
         "model": "naive-bayes",
@@ -198,12 +200,12 @@ REPLAY_SET = {
     },
     "replay": {"limit": 11, "batch_size": 12},
 }
-LIVE_LINE = (
+LIVE_LINE = shlex.split(
     "--driver kafka --path a.db --brokers b:1 --name n --instance i1 --events-topic e "
     "--log-partitions 4 --message-id m.id --message-time m.t --message-key m.k --features f "
     "--include a --include b* --exclude c --missing allow --numeric-text number "
     "--state-dir s --expire-after-s 60 --host h --port 0"
-).split()
+)
 LIVE_SET = {
     "log": {
         "driver": "kafka",
@@ -515,8 +517,9 @@ CONFIGS = st.builds(
         features=TEXT,
         include=st.lists(TEXT, max_size=3).map(tuple),
     ),
-    ledger=st.builds(LedgerConfig, expire_after_s=st.none() | st.floats(1e-3, 1e9)),
-    serve=st.builds(ServeConfig, host=TEXT, port=st.none() | st.integers(0, 65535)),
+    # TOML has no null, so in a file a key whose default is none of it cannot be set to it.
+    ledger=st.builds(LedgerConfig, expire_after_s=st.floats(1e-3, 1e9)),
+    serve=st.builds(ServeConfig, host=TEXT, port=st.integers(0, 65535)),
 ).filter(lambda config: problems(config) == [])
 
 

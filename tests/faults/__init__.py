@@ -1,0 +1,1 @@
+"""Runs under faults: simulated schedules, and real processes on real logs."""

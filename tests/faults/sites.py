@@ -1,0 +1,113 @@
+"""Where real processes run: an embedded log's file, or a broker behind a proxy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from consumers.drivers import open_log
+from consumers.log import Log
+from consumers.testing.broker import Broker
+from consumers.testing.proxy import Proxy
+from consumers.topics import specs
+from stream_al.config import Config, validate
+
+__all__ = ["KafkaSite", "Site", "SqliteSite"]
+
+Settings = dict[str, dict[str, Any]]
+
+
+class Site(ABC):
+    """A log for one run, and what can be done to it.
+
+    Attributes
+    ----------
+    config
+        What all processes run with, but for their instance.
+    """
+
+    config: Config
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self._settings = settings
+
+    @abstractmethod
+    def __enter__(self) -> Self:
+        """Have it ready, topics included."""
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing running."""
+
+    @abstractmethod
+    def open(self) -> Log:
+        """Open the log for the test itself, past whatever is done to the others."""
+
+    def environment(self, instance: str) -> dict[str, str]:
+        """Configure a process by its environment."""
+        found = {"STREAM_AL__LOG__INSTANCE": instance}
+        for section, keys in self._settings.items():
+            for key, value in keys.items():
+                name = f"STREAM_AL__{section}__{key}".upper()
+                found[name] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        return found
+
+    def _configure(self, **log: Any) -> None:  # noqa: ANN401 - whatever the section holds
+        self._settings["log"] = self._settings.get("log", {}) | log
+        self.config = validate(msgspec.convert(self._with_instance("checker"), Config))
+
+    def _with_instance(self, instance: str | None) -> Settings:
+        return self._settings | {"log": self._settings["log"] | {"instance": instance}}
+
+
+class SqliteSite(Site):
+    """One file, shared by all processes."""
+
+    def __enter__(self) -> Self:
+        """Make the file."""
+        self.path = self.folder / "log.db"
+        self._configure(driver="sqlite", path=str(self.path))
+        self.open().close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The folder is removed by whoever made it."""
+
+    def open(self) -> Log:
+        """Open it as somebody whose seat is given up at once."""
+        return open_log(validate(msgspec.convert(self._with_instance(None), Config)))
+
+
+class KafkaSite(Site):
+    """A broker of its own; the processes reach it through a proxy, the test does not."""
+
+    def __enter__(self) -> Self:
+        """Start proxy and broker, and create the topics."""
+        self.proxy = Proxy()
+        # Clients go on with the address that the broker tells them.
+        self.broker = Broker(advertised=self.proxy.address)
+        try:
+            self.broker.start()
+            self.proxy.connect_to(self.broker.address)
+            self._configure(driver="kafka", brokers=self.proxy.address)
+            log = self.open()
+            log.create(specs(self.config.log))
+            log.close()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End both."""
+        self.broker.close()
+        self.proxy.cut()
+
+    def open(self) -> Log:
+        """Open it at the broker itself."""
+        log = msgspec.structs.replace(self.config.log, brokers=self.broker.internal)
+        return open_log(msgspec.structs.replace(self.config, log=log))
