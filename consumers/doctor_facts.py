@@ -13,7 +13,7 @@ from consumers.topics import Topics
 __all__ = ["Finding", "Group", "GroupState", "Held", "Level", "Topic", "counted", "inputs"]
 
 Level: TypeAlias = Literal["ok", "warn", "error"]
-GroupState: TypeAlias = Literal["active", "rebalancing", "empty", "absent"]
+GroupState: TypeAlias = Literal["active", "rebalancing", "empty", "absent", "hidden"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Group(msgspec.Struct, frozen=True):
     Attributes
     ----------
     state
-        ``absent``: the log does not know it.
+        ``absent``: the log does not know it; ``hidden``: it may not be described.
     told
         What the log calls that state, or who the members are.
     assigned

@@ -27,7 +27,9 @@ def judge_groups(
     found = []
     for role, names in inputs(Topics.of(config)).items():
         group = groups.get(role)
-        if group is None or (role == "annotator" and group.state in ("absent", "empty")):
+        if group is None or group.state == "hidden":
+            continue
+        if role == "annotator" and group.state in ("absent", "empty"):
             continue
         check = f"{role} group"
         partitions = {
@@ -60,7 +62,9 @@ def judge_lag(
     found = []
     for role, names in inputs(Topics.of(config)).items():
         group = groups.get(role)
-        if group is None or (role == "annotator" and not group.committed):
+        if group is None or group.state == "hidden":
+            continue
+        if role == "annotator" and not group.committed:
             continue
         behind: dict[str, int] = {}
         for place in sorted(place for place in bounds if place.topic in names):
@@ -86,7 +90,7 @@ def judge_lag(
     return found
 
 
-def judge_held(config_timeout_s: float, brokers: str, held: Iterable[Held]) -> list[Finding]:
+def judge_held(timeout_s: float, brokers: str, held: Iterable[Held]) -> list[Finding]:
     """Judge open transactions.
 
     Examples
@@ -98,7 +102,7 @@ def judge_held(config_timeout_s: float, brokers: str, held: Iterable[Held]) -> l
     found = []
     young = 0
     for each in held:
-        limit = (each.timeout_s or config_timeout_s) + _SWEEP_S
+        limit = (each.timeout_s or timeout_s) + _SWEEP_S
         if each.age_s <= limit:
             young += 1
             continue

@@ -109,7 +109,7 @@ class _Examination:
 
     def _judge(self, seen: Seen, brokers: int, skew_s: float) -> None:
         log, topics = self._log, seen.topics
-        self._found += judge_topics(log, topics, brokers)
+        self._found += judge_topics(log, topics, brokers, seen.denied)
         self._found += judge_settings(log, topics, self._advice)
         groups: dict[str, Group] = {}
         with self._asking("groups"):

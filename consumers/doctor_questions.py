@@ -9,10 +9,17 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from kafka import IsolationLevel, OffsetSpec, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import NoError, RetriableError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    GroupAuthorizationFailedError,
+    NoError,
+    RetriableError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from consumers.doctor_facts import Group, GroupState, Held, Topic, inputs
-from consumers.errors import LogError, RetryError
+from consumers.errors import LogError, RetryError, StopError
 from consumers.kafka_clients import FAILURES, meaning
 from consumers.log import Bounds, Partition, TopicSpec
 from consumers.topics import Topics, specs
@@ -135,15 +142,26 @@ class Questions:
 
     def groups(self) -> dict[str, Group]:
         """Describe each role's group, with its offsets."""
-        names = {f"{self._log.name}.{role}": role for role in inputs(self._names)}
-        described = self._ask(self._admin.describe_groups, list(names))
-        found = {}
-        for name, role in names.items():
-            # Of a group that is not there, or may not be seen, there are no offsets to ask for.
-            known = described[name]["group_state"] not in ("Dead", "")
+        return {role: self._group(f"{self._log.name}.{role}") for role in inputs(self._names)}
+
+    def _group(self, name: str) -> Group:
+        def describe_group() -> dict[str, Any]:
+            one: dict[str, Any] = self._admin.describe_groups([name])[name]
+            if not one["group_state"]:
+                # Only its name is left of the error.
+                refused = GroupAuthorizationFailedError.__name__ in one["error"]
+                kind = GroupAuthorizationFailedError if refused else CoordinatorLoadInProgressError
+                raise kind(one["error"])
+            return one
+
+        try:
+            described = self._ask(describe_group)
+            # Of a group that is not there, there are no offsets to ask for.
+            known = described["group_state"] != "Dead"
             offsets = self._ask(self._admin.list_group_offsets, {name: None}) if known else {}
-            found[role] = _group(described[name], offsets.get(name, {}))
-        return found
+        except StopError:
+            return Group("hidden", operations=frozenset())
+        return _group(described, offsets.get(name, {}))
 
     def bounds(self, topics: Mapping[str, Topic]) -> dict[Partition, Bounds]:
         """Ask for the offsets of all partitions but those of dead letters."""
@@ -234,7 +252,6 @@ def _topic(described: Mapping[str, Any], settings: Mapping[str, str]) -> Topic:
 def _group(described: Mapping[str, Any], offsets: Mapping[Any, Any]) -> Group:
     state, members = described["group_state"], described["members"]
     operations = described.get("authorized_operations")
-    refused = described["error"] if not state else None
     names = sorted(member["group_instance_id"] or member["client_id"] for member in members)
     assigned = frozenset(
         Partition(topic["topic"], number)
@@ -245,8 +262,8 @@ def _group(described: Mapping[str, Any], offsets: Mapping[Any, Any]) -> Group:
         for number in topic["partitions"]
     )
     return Group(
-        state="absent" if refused else _STATES.get(state, "rebalancing"),
-        told=", ".join(names) if state == "Stable" else refused or state,
+        state=_STATES.get(state, "rebalancing"),
+        told=", ".join(names) if state == "Stable" else state,
         members=len(members),
         assigned=assigned,
         committed={Partition(*p): int(at.offset) for p, at in offsets.items() if at.offset >= 0},

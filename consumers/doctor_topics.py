@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -90,11 +90,19 @@ def extensions(config: LogConfig, topics: Mapping[str, Topic]) -> dict[str, int]
     }
 
 
-def judge_topics(config: LogConfig, topics: Mapping[str, Topic], brokers: int) -> list[Finding]:
-    """Judge which topics there are, with how many partitions, and whether they are served."""
+def judge_topics(
+    config: LogConfig, topics: Mapping[str, Topic], brokers: int, denied: Sequence[str] = ()
+) -> list[Finding]:
+    """Judge which topics there are, with how many partitions, and whether they are served.
+
+    Parameters
+    ----------
+    denied
+        Topics that may not be looked at; they may well be there.
+    """
     # Only rehearsals have an annotator of ours.
     spare = Topics.of(config).annotator_state
-    lacking = [spec.name for spec in missing(config, topics)]
+    lacking = [spec.name for spec in missing(config, topics) if spec.name not in denied]
     found: list[Finding] = []
     if needed := [name for name in lacking if name != spare]:
         found.append(Finding("topics", "error", f"missing: {', '.join(needed)}", _FIX))
@@ -114,7 +122,9 @@ def judge_topics(config: LogConfig, topics: Mapping[str, Topic], brokers: int) -
             do = "raise its replication factor with kafka-reassign-partitions.sh"
             found.append(Finding("topics", "warn", what, do))
     there = sum(spec.name in topics for spec in specs(config))
-    return found or [Finding("topics", "ok", f"all {there} are there, partitioned as they must be")]
+    if found or denied:
+        return found
+    return [Finding("topics", "ok", f"all {there} are there, partitioned as they must be")]
 
 
 def _judge_counts(config: LogConfig, topics: Mapping[str, Topic]) -> list[Finding]:
@@ -244,36 +254,43 @@ def judge_access(
     config: LogConfig,
     topics: Mapping[str, Topic],
     groups: Mapping[str, Group],
-    denied: Iterable[str],
+    denied: Sequence[str],
 ) -> list[Finding]:
-    """Judge what this user may do, as far as brokers tell."""
+    """Judge what this user may do, as far as brokers tell; the annotator's rights do not count."""
     names = Topics.of(config)
     read, write = frozenset({"READ"}), frozenset({"WRITE"})
-    needed = dict.fromkeys(msgspec.structs.asdict(names).values(), read | write)
-    needed |= {names.events: read, names.labels: read, names.predictions: write}
-    needed |= {
-        dead_letters_of(config, name): write
-        for name in (names.events, names.label_requests, names.labels)
+    needed = {
+        names.events: read,
+        names.labels: read,
+        names.predictions: write,
+        names.label_requests: read | write,
+        names.training: read | write,
+        names.gate_state: read | write,
+        names.ledger_state: read | write,
     }
-    found = [
-        Finding("access", "error", f"{name!r} may not be described", f"grant DESCRIBE on {name!r}")
-        for name in denied
-    ]
+    for name in (names.events, names.label_requests, names.labels):
+        needed[dead_letters_of(config, name)] = write
+    found = []
     told = False
+    if refused := [name for name in needed if name in denied]:
+        what = f"may not be described: {', '.join(refused)}"
+        ours = f"all that begins with '{config.name}.'"
+        do = f"grant READ on {names.events!r}, READ and WRITE on {ours}"
+        found.append(Finding("access", "error", what, do))
     for name, operations in needed.items():
         topic = topics.get(name)
         if topic is not None and topic.operations is not None:
             told = True
             found += _lacking(f"topic {name!r}", operations - topic.operations)
-    for role, group in groups.items():
-        if group.operations is not None:
+    for role in ("gate", "ledger"):
+        group = groups.get(role)
+        if group is not None and group.operations is not None:
             told = True
             found += _lacking(f"group '{config.name}.{role}'", read - group.operations)
     if found:
         return found
     if not told:
-        what = "brokers do not tell what this user may do"
-        return [Finding("access", "ok", what)]
+        return [Finding("access", "ok", "brokers do not tell what this user may do")]
     what = "this user may do what all roles need; transactional ids tell nothing unless used"
     return [Finding("access", "ok", what)]
 

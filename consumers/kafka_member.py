@@ -28,12 +28,8 @@ _log = structlog.get_logger()
 _ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 _POLL_INTERVAL_MS = 300_000
 _SLICE_S = 0.1
+_METADATA_S = 1.0
 _CLOSE_S = 2.0
-
-
-def _slice_ms(end: float) -> int:
-    """Poll for a little at a time: with all partitions held back, kafka-python waits to the end."""
-    return int(min(max(end - time.monotonic(), 0.0), _SLICE_S) * 1000)
 
 
 class _Gains(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -110,6 +106,7 @@ class KafkaMember(Member):
             )
             self._gains = _Gains(self._consumer)
             self._consumer.subscribe(list(topics), listener=self._gains)
+            self._await_metadata(topics)
         except FAILURES as error:
             self.close()
             raise meaning(error, f"opening {identity!r}", RetryError) from error
@@ -117,16 +114,16 @@ class KafkaMember(Member):
             self.close()
             raise
         # Private, as there is no other way to tell silence from a coordinator that is gone.
-        coordinator = self._consumer._coordinator
-        self._reach = Reach(lambda: not coordinator.coordinator_unknown())
+        self._coordinator = self._consumer._coordinator
+        self._reach = Reach(lambda: not self._coordinator.coordinator_unknown())
 
     def poll(self, timeout_s: float, max_records: int) -> Batch:
         """Poll kafka-python, and remember the group's generation where it is stable."""
         end = time.monotonic() + timeout_s
         try:
-            polled = self._consumer.poll(_slice_ms(end), max_records)
+            polled = self._poll_slice(end, max_records)
             while not polled and not self._gains.gained and time.monotonic() < end:
-                polled = self._consumer.poll(_slice_ms(end), max_records)
+                polled = self._poll_slice(end, max_records)
         except FAILURES as error:
             raise meaning(error, f"polling in group {self._group!r}", RebuildError) from error
         self._reach.check(bool(polled))
@@ -233,6 +230,21 @@ class KafkaMember(Member):
                 self._watch.run(call, _CLOSE_S, doing)
             except (*FAILURES, LogError) as error:
                 _log.warning("close_failed", member=self._identity, doing=doing, error=str(error))
+
+    def _await_metadata(self, topics: Iterable[str]) -> None:
+        """See that a join can assign: without metadata the group rebalances a second time."""
+        cluster, end = self._consumer._client.cluster, time.monotonic() + _METADATA_S
+        while not all(map(cluster.partitions_for_topic, topics)) and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _poll_slice(self, end: float, max_records: int) -> Any:  # noqa: ANN401 - kafka-python has no types
+        """Poll for a little: with all partitions held back, kafka-python would wait to the end."""
+        left = min(max(end - time.monotonic(), 0.0), _SLICE_S)
+        polled = self._consumer.poll(int(left * 1000), max_records)
+        if self._consumer.group_metadata().state == MemberState.REBALANCING:
+            # Else a join that ends between two polls can be forgotten, and the member be stuck.
+            self._coordinator.request_rejoin()
+        return polled
 
     def _begin(self) -> None:
         if not self._open:

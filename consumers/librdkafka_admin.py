@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
@@ -16,7 +16,10 @@ from consumers.log import Bounds, Partition, TopicInfo, TopicSpec
 
 __all__ = ["Admin", "Target"]
 
+_T = TypeVar("_T")
+
 _LOOK_S = 0.05
+_LED_S = 5.0
 
 
 class Target(NamedTuple):
@@ -116,32 +119,47 @@ class Admin:
         ------
         RetryError, StopError
         """
-        asked = [
-            self._ask([place], OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),
-            self._ask([place], OffsetSpec.latest(), IsolationLevel.READ_COMMITTED),
-            self._ask([place], OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),
-        ]
-        try:
-            beginning, stable, end = (self._answered(each)[place] for each in asked)
-        except RetryError:
-            # A partition that does not exist is told no differently from one without a leader.
-            if place.number >= self.partitions([place.topic])[place.topic]:
-                raise StopError(f"topic {place.topic!r} has no partition {place.number}") from None
-            raise
-        return Bounds(beginning, min(stable, end), end)
+        least, most = OffsetSpec.earliest(), OffsetSpec.latest()
 
-    def stable_ends(self, wanted: Iterable[Partition]) -> dict[Partition, int]:
+        def ask() -> Bounds:
+            asked = [
+                self._ask([place], least, IsolationLevel.READ_UNCOMMITTED),
+                self._ask([place], most, IsolationLevel.READ_COMMITTED),
+                self._ask([place], most, IsolationLevel.READ_UNCOMMITTED),
+            ]
+            beginning, stable, end = (self._answered(each)[place] for each in asked)
+            return Bounds(beginning, min(stable, end), end)
+
+        return self._led(ask, [place])
+
+    def stable_ends(self, wanted: Collection[Partition]) -> dict[Partition, int]:
         """Return how far committed records can be read, as of now.
 
         Raises
         ------
         RetryError, StopError
         """
-        return self._answered(self._ask(wanted, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED))
+        spec, isolation = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED
+        return self._led(lambda: self._answered(self._ask(wanted, spec, isolation)), wanted)
 
     def close(self) -> None:
         """End the client's threads."""
         del self._client
+
+    def _led(self, ask: Callable[[], _T], wanted: Iterable[Partition]) -> _T:
+        """Ask leaders, and again while they change: an error makes them be looked up anew."""
+        end = time.monotonic() + _LED_S
+        while True:
+            try:
+                return ask()
+            except RetryError:
+                # A partition that does not exist is told no differently from one without leader.
+                for topic, number in wanted:
+                    if number >= self.partitions([topic])[topic]:
+                        raise StopError(f"topic {topic!r} has no partition {number}") from None
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_LOOK_S)
 
     def _ask(
         self, wanted: Iterable[Partition], spec: OffsetSpec, isolation: IsolationLevel

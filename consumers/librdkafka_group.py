@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
@@ -61,7 +61,7 @@ class Group:
         topics: Sequence[str],
         assignor: str,
         loop: LoopConfig,
-        stable_ends: Callable[[Iterable[Partition]], dict[Partition, int]],
+        stable_ends: Callable[[Collection[Partition]], dict[Partition, int]],
     ) -> None:
         self.assigned: frozenset[Partition] = frozenset()
         self.generation: bytes | None = None

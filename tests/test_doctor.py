@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from consumers.doctor import Finding, examine
 from consumers.doctor_facts import Group, Held, Topic
@@ -36,8 +38,10 @@ from consumers.doctor_topics import (
     missing,
 )
 from consumers.drivers import open_log
+from consumers.kafka_clients import Clients
 from consumers.log import Bounds, Out, Partition
 from consumers.processes import Process
+from consumers.testing.broker import Broker
 from consumers.topics import Topics, specs
 from stream_al.cli.app import application
 from stream_al.config import Config, LogConfig, SecurityConfig, ServeConfig
@@ -215,14 +219,17 @@ def test_access_that_lacks_is_named() -> None:
         NAMES.training: Topic(1, operations=frozenset({"READ"})),
         "fraud.dlq.events": Topic(1, operations=frozenset({"READ"})),
     }
-    found = judge_access(LOG, less, {"gate": Group("active", operations=frozenset())}, ["x"])
-    assert sorted(finding.do for finding in found) == [
-        "grant DESCRIBE on 'x'",
-        "grant READ on group 'fraud.gate'",
+    groups = {"gate": Group("hidden", operations=frozenset()), "annotator": groups["gate"]}
+    found = judge_access(LOG, less, groups, [NAMES.labels, NAMES.annotator_state])
+    assert found[0].what == "may not be described: fraud.labels"
+    assert [finding.do for finding in found] == [
+        "grant READ on 'events', READ and WRITE on all that begins with 'fraud.'",
         "grant READ on topic 'events'",
-        "grant WRITE on topic 'fraud.dlq.events'",
         "grant WRITE on topic 'fraud.training'",
+        "grant WRITE on topic 'fraud.dlq.events'",
+        "grant READ on group 'fraud.gate'",
     ]
+    assert judge_topics(LOG, {}, 1, [spec.name for spec in specs(LOG)]) == []
     assert "do not tell" in judge_access(LOG, WHOLE, {}, [])[0].what
 
 
@@ -465,8 +472,6 @@ def test_kafka_groups_at_work_are_seen(on_kafka: Config) -> None:
 
 def test_kafka_events_that_grew_are_followed(on_kafka: Config) -> None:
     """When the events got more partitions, --fix gives them to states and predictions."""
-    from kafka import KafkaAdminClient
-
     examine(on_kafka, fix=True)
     log = on_kafka.log
     with closing(KafkaAdminClient(bootstrap_servers=log.brokers)) as admin:
@@ -485,8 +490,6 @@ def test_kafka_events_that_grew_are_followed(on_kafka: Config) -> None:
 
 def test_kafka_topics_made_by_others_are_judged(on_kafka: Config) -> None:
     """Topics that somebody created with the broker's defaults are found with their remedies."""
-    from kafka import KafkaAdminClient
-
     log = on_kafka.log
     names = Topics.of(log)
     plain: dict[str, Any] = {spec.name: {"num_partitions": 2} for spec in specs(log)}
@@ -503,8 +506,6 @@ def test_kafka_topics_made_by_others_are_judged(on_kafka: Config) -> None:
 
 def test_kafka_open_transactions_are_seen(on_kafka: Config) -> None:
     """A transaction that is open on one of our topics is counted, and gone once it has ended."""
-    from kafka import KafkaProducer
-
     examine(on_kafka, fix=True)
     log = on_kafka.log
     producer = KafkaProducer(
@@ -518,6 +519,73 @@ def test_kafka_open_transactions_are_seen(on_kafka: Config) -> None:
     producer.close()
     after = {f.check: f.what for f in examine(on_kafka)}
     assert (told["transactions"], after["transactions"]) == ("1 under way", "none is open")
+
+
+@pytest.fixture(scope="module")
+def guarded(kafka_brokers: str) -> Iterator[LogConfig]:  # noqa: ARG001 - skips where there is none
+    """Configure a broker with access control, where `boss` may do all, and `eve` nothing."""
+    users = (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        'user_boss="b" user_eve="e";'
+    )
+    settings = {
+        "listener.name.clients.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.clients.plain.sasl.jaas.config": users,
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # The broker itself talks to itself without a name.
+        "super.users": "User:ANONYMOUS;User:boss",
+    }
+    with Broker(protocol="SASL_PLAINTEXT", settings=settings) as broker:
+        yield LogConfig(driver="kafka", brokers=broker.address, instance="a")
+
+
+def test_kafka_rights_that_lack_are_probed(
+    guarded: LogConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With access control on, what a user lacks is named, and --fix says what it may not create."""
+    monkeypatch.setenv("BOSS", "b")
+    monkeypatch.setenv("EVE", "e")
+
+    def known(name: str) -> Config:
+        security = SecurityConfig(
+            protocol="SASL_PLAINTEXT",
+            mechanism="PLAIN",
+            username=name,
+            password_env=name.upper(),
+        )
+        return Config(log=guarded, security=security)
+
+    boss, eve = known("boss"), known("eve")
+    mended = examine(boss, fix=True)
+    assert [finding for finding in mended if finding.level == "error"] == []
+    access = [f for f in examine(eve, fix=True) if f.check == "access"]
+    assert access[0].what.startswith("may not be described: events, stream-al.")
+    assert {f.do for f in access[1:]} == {
+        "grant READ on group 'stream-al.gate'",
+        "grant READ on group 'stream-al.ledger'",
+    }
+    with closing(Clients(guarded, boss.security).open(KafkaAdminClient)) as admin:
+        admin.create_acls(
+            [
+                ACL(
+                    "User:eve",
+                    "*",
+                    ACLOperation.READ,
+                    ACLPermissionType.ALLOW,
+                    ResourcePattern(kind, name),
+                )
+                for kind, name in (
+                    (ResourceType.TOPIC, "events"),
+                    (ResourceType.TOPIC, "stream-al.training"),
+                    (ResourceType.GROUP, "stream-al.gate"),
+                )
+            ]
+        )
+    told = " ".join(f.do for f in examine(eve) if f.check == "access")
+    assert "on topic 'stream-al.training'" in told
+    assert "grant WRITE on topic 'stream-al.training'" in told
+    assert "group 'stream-al.gate'" not in told
+    assert "topic 'events'" not in told
 
 
 def test_unreachable_brokers_are_one_error() -> None:

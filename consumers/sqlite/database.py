@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from consumers.errors import RebuildError, RetryError, StopError
-from consumers.sqlite.schema import open_connection
+from consumers.sqlite.schema import code_of, open_connection
 
 __all__ = ["Database", "Mark", "Store"]
 
@@ -166,7 +166,7 @@ class Database:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if _kind(error) == sqlite3.SQLITE_IOERR:
+            if code_of(error) == sqlite3.SQLITE_IOERR:
                 raise RebuildError(f"{self._store.path}: commit: {error}") from error
             raise
 
@@ -186,10 +186,5 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            kind = RetryError if _kind(error) in _PASSING else StopError
+            kind = RetryError if code_of(error) in _PASSING else StopError
             raise kind(f"{self._store.path}: {error}") from error
-
-
-def _kind(error: sqlite3.Error) -> int:
-    # The low byte is the primary code; the module's own errors (closed, misused) have none.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF

@@ -7,9 +7,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from consumers.errors import RebuildError, RetryError, StopError
+from consumers.errors import LogError, RebuildError, RetryError, StopError
 from consumers.sqlite.database import Database, Store
-from stream_al.errors import StreamAlError
 
 __all__ = ["Lease"]
 
@@ -54,11 +53,15 @@ class Lease:
         self._session_s = session_s
         self._release = release
         self._ended = threading.Event()
-        self._failure: StreamAlError | None = None
+        self._failure: LogError | None = None
         self.epoch: int | None = None
         self._take(anew=True)
         self._beats = threading.Thread(
-            target=self._beat, args=(store,), name=f"lease-{group}", daemon=True
+            # A connection of its own: a long read of the member's delays no sign of life.
+            target=self._beat,
+            args=(store, store.connect()),
+            name=f"lease-{group}",
+            daemon=True,
         )
         self._beats.start()
 
@@ -94,13 +97,11 @@ class Lease:
             If the lease is another's now, or never was this member's.
         """
         holder = self._holder(connection)
-        if holder is not None and epoch is not None and holder.epoch == epoch:
-            return
-        if holder is not None:
+        if holder is not None and epoch is not None:
+            if holder.epoch == epoch:
+                return
             self._refuse_own_double(holder)
-        raise RebuildError(
-            f"group {self._group!r}: this member is not, or no longer, the active one"
-        )
+        raise RebuildError(f"group {self._group!r}: this member is not, or no longer, the active one")
 
     def close(self) -> None:
         """End the signs of life."""
@@ -137,19 +138,16 @@ class Lease:
                 f" instance {self._instance!r}; give each its own log.instance"
             )
 
-    def _beat(self, store: Store) -> None:
+    def _beat(self, store: Store, database: Database) -> None:
         try:
-            # Of its own: a long read of the member's does not delay a sign of life.
-            database = store.connect()
-            try:
-                while not self._ended.wait(self._session_s / _BEATS):
-                    self._extend(database, self._session_s)
-                if self._release:
-                    self._extend(database, 0.0)
-            finally:
-                store.release(database)
-        except StreamAlError as error:
+            while not self._ended.wait(self._session_s / _BEATS):
+                self._extend(database, self._session_s)
+            if self._release:
+                self._extend(database, 0.0)
+        except LogError as error:
             self._failure = error
+        finally:
+            store.release(database)
 
     def _extend(self, database: Database, session_s: float) -> None:
         try:

@@ -6,9 +6,10 @@ import sqlite3
 import time
 from contextlib import ExitStack
 
+from consumers.errors import RetryError
 from stream_al.errors import ConfigError
 
-__all__ = ["OFFSET_BITS", "OFFSET_MASK", "open_connection"]
+__all__ = ["OFFSET_BITS", "OFFSET_MASK", "code_of", "open_connection"]
 
 OFFSET_BITS = 44
 """A record's place in the file is its partition's id and, in these lower bits, its offset."""
@@ -58,6 +59,8 @@ def open_connection(path: str, timeout_s: float) -> sqlite3.Connection:
     ------
     ConfigError
         If the file cannot be opened, is no log of this kind, or is one of another version.
+    RetryError
+        If another process has locked it for too long.
     """
     with ExitStack() as undo:
         try:
@@ -70,6 +73,8 @@ def open_connection(path: str, timeout_s: float) -> sqlite3.Connection:
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error as error:
+            if code_of(error) == sqlite3.SQLITE_BUSY:
+                raise RetryError(f"{path}: {error}") from error
             raise _unusable(path, str(error)) from error
         undo.pop_all()
     return connection
@@ -98,7 +103,7 @@ def _make(connection: sqlite3.Connection, path: str, timeout_s: float) -> None:
             break
         except sqlite3.OperationalError as error:
             # SQLite does not wait here for another process that is making the same file.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
     if mode not in ("wal", "memory"):
@@ -110,6 +115,11 @@ def _make(connection: sqlite3.Connection, path: str, timeout_s: float) -> None:
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
     connection.execute("COMMIT")
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary error code; the module's own errors (closed, misused) have none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
 
 
 def _unusable(path: str, why: str) -> ConfigError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from textwrap import indent
 
 import click
 import msgspec
 
 from consumers.doctor import Finding, examine
+from consumers.message_errors import one_line
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 
@@ -17,6 +17,7 @@ __all__ = ["doctor"]
 
 _COLORS = {"ok": "green", "warn": "yellow", "error": "red"}
 _WIDTH = 16
+_LONGEST = 2000
 
 
 @click.command(short_help="Find what is wrong with a log, and say what to do.")
@@ -49,6 +50,8 @@ def doctor(ctx: click.Context, settings: Settings, fix: bool, as_json: bool) -> 
 
 
 def _text(finding: Finding) -> str:
+    # Names of clients are anybody's words.
+    what, do = one_line(finding.what, _LONGEST), one_line(finding.do, _LONGEST)
     level = click.style(f"{finding.level:5}", fg=_COLORS[finding.level])
-    line = f"{level}  {finding.check:{_WIDTH}}  {finding.what}"
-    return f"{line}\n{indent(f'-> {finding.do}', ' ' * (_WIDTH + 9))}" if finding.do else line
+    line = f"{level}  {finding.check:{_WIDTH}}  {what}"
+    return f"{line}\n{' ' * (_WIDTH + 9)}-> {do}" if do else line

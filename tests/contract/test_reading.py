@@ -66,7 +66,7 @@ def test_read_goes_from_an_offset_to_the_present_end(site: Site) -> None:
 
 
 def test_read_misses_nothing_that_may_yet_be_committed(real_site: Site) -> None:
-    """Begun while a transaction is open, `read` waits for its end, where it is in the log at all."""
+    """Begun while a transaction stands open in the log, `read` waits for its end."""
     site = real_site
     events, out = site.topic(), site.topic()
     member = started(site, events)

@@ -14,7 +14,7 @@ from stream_al.learner.snapshot import save
 
 from .live import LiveRun
 from .managed import Managed
-from .sites import KafkaSite, SqliteSite
+from .sites import KafkaSite
 
 __all__ = ["KAFKA", "SQLITE", "Kind"]
 
@@ -88,7 +88,7 @@ def join_and_leave(run: LiveRun) -> None:
 
 
 def broken_snapshot(run: LiveRun) -> None:
-    """The gate's snapshot is cut, overwritten, or another's; the gate folds from the start."""
+    """Cut or overwrite the gate's snapshot, or give it another's: it folds from the start."""
     victim = run.of("gate")
     file = Path(run.config.loop.state_dir or "") / f"{run.config.log.name}.{victim.name}.fold"
     end = time.monotonic() + 20.0
@@ -125,7 +125,7 @@ def label_trouble(run: LiveRun) -> None:
 
 
 def full_disk(run: LiveRun) -> None:
-    """The embedded log's file may not grow for a while (max_page_count)."""
+    """Let the embedded log's file not grow for a while (max_page_count)."""
     victim = run.of("gate", "ledger")
     file = run.site.folder / f"{victim.name}.pages"
     _down(run, victim)
@@ -162,7 +162,7 @@ def cut_connections(run: LiveRun) -> None:
 
 
 def silent_connections(run: LiveRun) -> None:
-    """Connections stay open and nothing comes through for a while."""
+    """Keep connections open and let nothing through for a while."""
     site = _on_kafka(run)
     site.proxy.silence()
     run.rest(2.0 + 10.0 * run.rng.random())

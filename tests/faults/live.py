@@ -124,7 +124,9 @@ class LiveRun:
                 each.start()
             for each in self.replicas.values():
                 # One that waits for a seat restores nothing.
-                if each.name.endswith("-0") and not each.await_event("restored", timeout_s=_READY_S):
+                if each.name.endswith("-0") and not each.await_event(
+                    "restored", timeout_s=_READY_S
+                ):
                     self.violations.append(f"{each.name} did not start: {each.last_words()}")
                     return
             self._feed.start()

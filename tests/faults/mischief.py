@@ -50,7 +50,8 @@ class Mischief:
     def stop(self) -> None:
         """End; what was not sent yet is not sent."""
         self._stop.set()
-        self._thread.join(30.0)
+        if self._thread.is_alive():
+            self._thread.join(30.0)
 
     def trouble_labels(self, share: float) -> None:
         """Do wrong with this share of requests from now on."""

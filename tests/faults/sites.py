@@ -52,11 +52,13 @@ class Site(ABC):
         found = {"STREAM_AL__LOG__INSTANCE": instance}
         for section, keys in self._settings.items():
             for key, value in keys.items():
-                name = f"STREAM_AL__{section}__{key}".upper()
-                found[name] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+                text = ",".join(value) if isinstance(value, list) else value
+                if not isinstance(text, str):
+                    text = msgspec.json.encode(text).decode()
+                found[f"STREAM_AL__{section}__{key}".upper()] = text
         return found
 
-    def _configure(self, **log: Any) -> None:  # noqa: ANN401 - whatever the section holds
+    def _configure(self, **log: Any) -> None:
         self._settings["log"] = self._settings.get("log", {}) | log
         self.config = validate(msgspec.convert(self._with_instance("checker"), Config))
 
@@ -75,7 +77,7 @@ class SqliteSite(Site):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The folder is removed by whoever made it."""
+        """Leave the file to whoever made the folder."""
 
     def open(self) -> Log:
         """Open it as somebody whose seat is given up at once."""
