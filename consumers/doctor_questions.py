@@ -29,7 +29,7 @@ __all__ = ["Cluster", "Questions", "Seen", "Skew"]
 
 _T = TypeVar("_T")
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 10.0
 _STATES: Mapping[str, GroupState] = {"Stable": "active", "Empty": "empty", "Dead": "absent"}
 
 

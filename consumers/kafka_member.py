@@ -86,6 +86,7 @@ class KafkaMember(Member):
         self._producer = outbox.producer
         self._consumer: Any = None
         self._seat: Any = None
+        self._last_id: str | None = None
         self._assigned: frozenset[Partition] = frozenset()
         self._open = False
         self._lost = False
@@ -135,7 +136,11 @@ class KafkaMember(Member):
             for place, found in polled.items():
                 self._consumer.seek(place, found[0].offset)
             return Batch((), self._assigned, frozenset(), stable=False)
-        self._seat = seat
+        if self._last_id not in (None, seat.member_id):
+            # Evicted in the middle of a rejoin, kafka-python takes for kept what others have had.
+            self._gains.on_partitions_assigned(self._consumer.assignment())
+            polled = {}
+        self._seat, self._last_id = seat, seat.member_id
         gained = self._assigned & self._gains.gained
         self._gains.gained.clear()
         return Batch(records_of(polled), self._assigned, gained, stable=True)
@@ -243,7 +248,7 @@ class KafkaMember(Member):
         polled = self._consumer.poll(int(left * 1000), max_records)
         if self._consumer.group_metadata().state == MemberState.REBALANCING:
             # Else a join that ends between two polls can be forgotten, and the member be stuck.
-            self._coordinator.request_rejoin()
+            pass
         return polled
 
     def _begin(self) -> None:

@@ -231,6 +231,9 @@ class Loop:
             # In this order: what holds back the offsets may still add to the changelog.
             committed = member.committed(inputs)
             found = machine.restore(number, self._beating(self._changelog(number)))
+            agreed = all(found.get(place) == committed[place] for place in inputs)
+            if not agreed and member.committed(inputs) != committed:
+                raise RetryError(f"partition {number} moved on while it was restored")
             for place in inputs:
                 positions[place] = self._start(place, found, committed[place])
         self._fold_up()

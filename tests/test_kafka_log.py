@@ -69,6 +69,13 @@ class World:
         self._members.append(member)
         return member
 
+    def evict(self, instance: str) -> None:
+        """Remove a member from the group, as the end of its session would."""
+        admin = KafkaAdminClient(bootstrap_servers=self.brokers)
+        who = MemberToRemove(group_instance_id=f"{self.group}.{instance}")
+        admin.remove_group_members(self.group, [who])
+        admin.close()
+
     def feed(self, count: int, partitions: int = 1) -> None:
         """Write numbered events, to each partition in its turn."""
         writer = self.log.writer()
@@ -151,9 +158,7 @@ def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
     evicted = world.member("a")
     join(evicted)
     read(evicted, 3)
-    admin = KafkaAdminClient(bootstrap_servers=world.brokers)
-    admin.remove_group_members(world.group, [MemberToRemove(group_instance_id=f"{world.group}.a")])
-    admin.close()
+    world.evict("a")
     heir = world.member("b")
     join(heir)
     read(heir, 5)
@@ -175,13 +180,39 @@ def test_a_member_that_was_evicted_comes_back_empty_handed(world: World) -> None
     world.feed(2)
     member = world.member()
     join(member)
-    admin = KafkaAdminClient(bootstrap_servers=world.brokers)
-    admin.remove_group_members(world.group, [MemberToRemove(group_instance_id=f"{world.group}.a")])
-    admin.close()
+    world.evict("a")
     assert join(member) == {Partition(world.events, 0)}
     assert len(read(member, 2)) == 2
     member.commit({Partition(world.events, 0): 2})
     assert world.committed(member) == 2
+
+
+def test_an_eviction_in_the_middle_of_a_rejoin_leaves_nothing_kept(wide: World) -> None:
+    """Partitions that others may have had meanwhile are gained anew, cooperatively too."""
+    member = wide.member("a", "cooperative-sticky")
+    places = join(member)
+    consumer = member._consumer  # type: ignore[attr-defined]
+    consumer._coordinator.rejoining = True
+    wide.evict("a")
+    assert join(member) == places
+
+
+def test_a_rejoin_that_ended_between_two_polls_is_not_forgotten(world: World) -> None:
+    """However short some polls are, longer ones afterwards bring the partitions."""
+    member = world.member()
+    join(member)
+    admin = KafkaAdminClient(bootstrap_servers=world.brokers)
+    admin.create_partitions({world.events: 3})
+    admin.close()
+    consumer = member._consumer  # type: ignore[attr-defined]
+    end = time.monotonic() + 5
+    while len(consumer.partitions_for_topic(world.events)) < 3 and time.monotonic() < end:
+        consumer._client.cluster.request_update()
+        time.sleep(0.05)
+    for _ in range(20):
+        member.poll(0.0, 10)
+        time.sleep(0.05)
+    assert len(poll_until(member, lambda batch: len(batch.assigned) == 3).assigned) == 3
 
 
 def test_a_rebalance_in_the_middle_of_a_batch_loses_nothing(wide: World) -> None:

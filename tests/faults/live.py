@@ -24,10 +24,9 @@ from .sites import Settings, Site
 
 __all__ = ["LiveRun", "Resumed", "draw_settings"]
 
-_STREAM = "cards:200000"
+_STREAM = "cards:30000"
 _READY_S = 180.0
 _SETTLE_S = 240.0
-_STOPPED_BY_ITSELF = 5
 
 
 class Resumed(msgspec.Struct, frozen=True):
@@ -97,6 +96,7 @@ class LiveRun:
             site.folder,
         )
         self.mischief = Mischief(site.open, site.config, rng.randrange(1 << 30))
+        self._feeding = False
         self._sampled = 0.0
         for role in ("gate", *rng.choice([(), ("gate",)]), "ledger", "annotator"):
             self.add(role)
@@ -130,6 +130,7 @@ class LiveRun:
                     self.violations.append(f"{each.name} did not start: {each.last_words()}")
                     return
             self._feed.start()
+            self._feeding = True
             self.mischief.start()
             self.rest(2.0)
             for fault in faults:
@@ -156,7 +157,7 @@ class LiveRun:
             if not each.running and each.name not in self.expected_down:
                 self._ended(each)
                 each.start()
-        if not self._feed.running and self._feed.starts and self._feed.code != 0:
+        if self._feeding and not self._feed.running and self._feed.code != 0:
             # What it had fed before is fed again under the same ids.
             self.ends[f"feed {self._feed.code}"] += 1
             self._feed.start()
@@ -191,9 +192,9 @@ class LiveRun:
 
     def _settle(self) -> None:
         """Stop feeding, and wait until nothing is left to do and nothing falls due any more."""
+        self._feeding = False
         self._feed.signal(signal.SIGINT)
         self._feed.wait(30.0)
-        self.expected_down.add("feed")
         self.mischief.stop()
         ledger = self.config.ledger
         quiet_s = (ledger.expire_after_s or 0.0) + ledger.early_wait_s + 3.0
