@@ -248,7 +248,7 @@ class KafkaMember(Member):
         polled = self._consumer.poll(int(left * 1000), max_records)
         if self._consumer.group_metadata().state == MemberState.REBALANCING:
             # Else a join that ends between two polls can be forgotten, and the member be stuck.
-            pass
+            self._coordinator.request_rejoin()
         return polled
 
     def _begin(self) -> None:

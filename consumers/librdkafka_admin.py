@@ -11,7 +11,8 @@ from confluent_kafka import IsolationLevel, KafkaError, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from consumers.errors import RetryError, StopError
-from consumers.librdkafka_client import FAILURES, REACH_S, Clients, Watch, error_of, meaning, places
+from consumers.librdkafka_client import REACH_S, Clients, places
+from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Bounds, Partition, TopicInfo, TopicSpec
 
 __all__ = ["Admin", "Target"]
@@ -39,8 +40,8 @@ class Admin:
     """
 
     def __init__(self, clients: Clients, max_record_bytes: int) -> None:
-        self._watch = Watch()
-        self._client = clients.open(AdminClient, self._watch)
+        self._reports = Reports()
+        self._client = clients.open(AdminClient, self._reports)
         self._brokers = clients.brokers
         self._limits = (max_record_bytes, clients.queue_bytes)
 
@@ -219,8 +220,8 @@ class Admin:
             raise RetryError(f"{doing}: no answer") from raised
 
     def _unanswered(self, error: KafkaError, doing: str) -> Exception:
-        if self._watch.refused:
-            return StopError(f"{self._brokers} refuse this client: {self._watch.refused}")
+        if self._reports.refused:
+            return StopError(f"{self._brokers} refuse this client: {self._reports.refused}")
         return meaning(error, f"{doing} at {self._brokers}")
 
 

@@ -10,17 +10,8 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 
 from consumers.errors import LogError, RetryError, StopError
-from consumers.librdkafka_client import (
-    CONSUMER,
-    FAILURES,
-    Clients,
-    Watch,
-    error_of,
-    is_fatal,
-    meaning,
-    places,
-    record_of,
-)
+from consumers.librdkafka_client import CONSUMER, Clients, places, record_of
+from consumers.librdkafka_errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.log import Batch, Partition, Record
 from stream_al.config import LoopConfig
 
@@ -76,10 +67,10 @@ class Group:
         self._begun: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
         self._name, self._topic = group, topics[0]
-        self._watch = Watch()
+        self._reports = Reports()
         self._consumer = clients.open(
             Consumer,
-            self._watch,
+            self._reports,
             {
                 **CONSUMER,
                 "group.id": group,
@@ -115,10 +106,10 @@ class Group:
             stable = self._joined and bool(self._consumer.memberid())
         except FAILURES as error:
             raise self._meaning(error, "polling") from error
-        if self._watch.refused:
-            raise StopError(f"group {self._name!r}: brokers refuse access: {self._watch.refused}")
-        if self._watch.unreachable and not records:
-            self._watch.reach(self._consumer, self._topic, f"group {self._name!r}")
+        if self._reports.refused:
+            raise StopError(f"group {self._name!r}: brokers refuse access: {self._reports.refused}")
+        if self._reports.unreachable and not records:
+            self._reports.reach(self._consumer, self._topic, f"group {self._name!r}")
         if not stable:
             self._unread(records)
             return Batch((), self.assigned, frozenset(), stable=False)

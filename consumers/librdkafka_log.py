@@ -24,6 +24,7 @@ from consumers.librdkafka_group import Group
 from consumers.librdkafka_member import LibrdkafkaMember
 from consumers.librdkafka_tail import LibrdkafkaTail
 from consumers.librdkafka_transactions import Transactions
+from consumers.librdkafka_watch import Watch
 from consumers.librdkafka_writer import LibrdkafkaWriter
 from consumers.log import Bounds, Log, Member, Partition, Tail, TopicInfo, TopicSpec, Writer
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
@@ -49,6 +50,7 @@ class LibrdkafkaLog(Log):
         self._config = log
         self._loop = loop
         self._clients = Clients(log, security)
+        self._watch = Watch()
         self._admin = Admin(self._clients, log.max_record_bytes)
 
     def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:  # noqa: D102
@@ -70,7 +72,9 @@ class LibrdkafkaLog(Log):
             self._admin.stable_ends,
         )
         try:
-            transactions = Transactions(self._clients, identity, self._loop, self._admin.target)
+            transactions = Transactions(
+                self._clients, identity, self._loop, self._admin.target, self._watch
+            )
         except BaseException:
             member.close()
             raise

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from consumers.errors import AbortError, StopError
-from consumers.librdkafka_client import FAILURES
+from consumers.librdkafka_errors import FAILURES
 from consumers.librdkafka_group import Group
 from consumers.librdkafka_transactions import FencedError, Transactions
 from consumers.log import Batch, Member, Out, Partition
@@ -70,14 +70,15 @@ class LibrdkafkaMember(Member):
             _logger.warning("a member did not close within %g s and is left behind", _CLOSE_S)
 
     def _leave(self) -> None:
-        try:
-            self._transactions.close(_ABORT_S)
-        except FAILURES as error:
-            _logger.warning("giving up a transaction: %s", error)
+        # The group first: a consumer left behind would fence whoever has this identity next.
         try:
             self._group.close()
         except (*FAILURES, RuntimeError) as error:
             _logger.warning("leaving a group: %s", error)
+        try:
+            self._transactions.close(_ABORT_S)
+        except FAILURES as error:
+            _logger.warning("giving up a transaction: %s", error)
 
     @contextmanager
     def _fencing(self) -> Iterator[None]:

@@ -9,16 +9,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError
 
 from consumers.errors import RebuildError, StopError
-from consumers.librdkafka_client import (
-    CONSUMER,
-    FAILURES,
-    Clients,
-    Watch,
-    error_of,
-    meaning,
-    places,
-    record_of,
-)
+from consumers.librdkafka_client import CONSUMER, Clients, places, record_of
+from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Partition, Record, Tail
 
 __all__ = ["LibrdkafkaTail"]
@@ -38,8 +30,8 @@ class LibrdkafkaTail(Tail):
     def __init__(self, clients: Clients, group: str, place: Partition, start: int) -> None:
         self._place = place
         self._position = start
-        self._watch = Watch()
-        self._consumer = clients.open(Consumer, self._watch, {**CONSUMER, "group.id": group})
+        self._reports = Reports()
+        self._consumer = clients.open(Consumer, self._reports, {**CONSUMER, "group.id": group})
         self._consumer.assign(places({place: start}))
 
     @property
@@ -61,10 +53,10 @@ class LibrdkafkaTail(Tail):
                 records = self._records(found)
         except FAILURES as error:
             raise meaning(error_of(error), self._doing, RebuildError) from error
-        if self._watch.refused:
-            raise StopError(f"{self._doing}: brokers refuse access: {self._watch.refused}")
-        if self._watch.unreachable and not records:
-            self._watch.reach(self._consumer, self._place.topic, self._doing)
+        if self._reports.refused:
+            raise StopError(f"{self._doing}: brokers refuse access: {self._reports.refused}")
+        if self._reports.unreachable and not records:
+            self._reports.reach(self._consumer, self._place.topic, self._doing)
         return records
 
     def close(self) -> None:  # noqa: D102

@@ -9,17 +9,10 @@ from confluent_kafka import KafkaError, Producer
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
 from consumers.librdkafka_admin import Target
-from consumers.librdkafka_client import (
-    FAILURES,
-    SOCKET_MS,
-    Clients,
-    Watch,
-    error_of,
-    is_fatal,
-    meaning,
-    places,
-)
+from consumers.librdkafka_client import SOCKET_MS, Clients, places
+from consumers.librdkafka_errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.librdkafka_outbox import Outbox
+from consumers.librdkafka_watch import Watch
 from consumers.log import Out, Partition
 from stream_al.config import LoopConfig
 
@@ -27,6 +20,7 @@ __all__ = ["FencedError", "Transactions"]
 
 _INIT_S = 15.0
 _AGAIN_S = 0.02
+_GRACE_S = 1.0
 
 
 class FencedError(RebuildError):
@@ -42,6 +36,8 @@ class Transactions:
         The transactional id; whoever had it before is fenced.
     target
         Looks up a topic to write to.
+    watch
+        Runs what may hang.
 
     Raises
     ------
@@ -54,13 +50,15 @@ class Transactions:
         identity: str,
         loop: LoopConfig,
         target: Callable[[str], Target],
+        watch: Watch,
     ) -> None:
         self._identity = identity
+        self._watch = watch
         self._open = False
-        self._watch = Watch()
+        self._reports = Reports()
         self._producer = clients.producer(
             Producer,
-            self._watch,
+            self._reports,
             {
                 "transactional.id": identity,
                 "transaction.timeout.ms": int(loop.transaction_timeout_s * 1000),
@@ -99,18 +97,21 @@ class Transactions:
         ------
         AbortError, FencedError, RebuildError, StopError
         """
-        end = time.monotonic() + self._timeout_s
         if not self._open:
             self.send(())
-        self._until(
-            end,
-            "committing offsets",
-            lambda left: self._producer.send_offsets_to_transaction(
-                places(offsets), generation, left
-            ),
-        )
-        self._until(end, "committing", self._producer.commit_transaction)
-        self._open = False
+        # Taken here: a call that hung may come back when this is closed.
+        producer, end = self._producer, time.monotonic() + self._timeout_s
+        positions = places(offsets)
+
+        def both() -> None:
+            self._until(
+                end,
+                "committing offsets",
+                lambda left: producer.send_offsets_to_transaction(positions, generation, left),
+            )
+            self._until(end, "committing", producer.commit_transaction)
+
+        self._decide("committing", both)
 
     def abort(self) -> None:
         """Give up the open transaction, if any.
@@ -122,12 +123,13 @@ class Transactions:
         self._outbox.forget()
         if not self._open:
             return
-        end = time.monotonic() + self._timeout_s
+        producer, end = self._producer, time.monotonic() + self._timeout_s
         try:
-            self._until(end, "aborting", self._producer.abort_transaction)
-        except (AbortError, StopError) as error:
+            self._decide(
+                "aborting", lambda: self._until(end, "aborting", producer.abort_transaction)
+            )
+        except AbortError as error:
             raise RebuildError(str(error)) from error
-        self._open = False
 
     def close(self, timeout_s: float) -> None:
         """Give up what is open, as far as brokers answer in time.
@@ -148,10 +150,22 @@ class Transactions:
             self._producer.init_transactions(timeout_s)
         except FAILURES as raised:
             error = error_of(raised)
-            if self._watch.refused:
-                raise StopError(f"brokers refuse access: {self._watch.refused}") from raised
+            if self._reports.refused:
+                raise StopError(f"brokers refuse access: {self._reports.refused}") from raised
             otherwise = StopError if is_fatal(error) else RetryError
             raise meaning(error, f"opening transaction {self._identity!r}", otherwise) from raised
+
+    def _decide(self, doing: str, call: Callable[[], None]) -> None:
+        """End the transaction."""
+        try:
+            self._watch.run(
+                call, self._timeout_s + _GRACE_S, f"transaction {self._identity!r}: {doing}"
+            )
+        except RebuildError:
+            # Whoever has this identity next has it decided.
+            self._open = False
+            raise
+        self._open = False
 
     def _until(self, end: float, doing: str, call: Callable[[float], None]) -> None:
         """Call, and again while that may help; without an answer nothing is known."""

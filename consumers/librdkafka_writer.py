@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError, Producer
 
 from consumers.errors import LogError, RetryError, StopError
 from consumers.librdkafka_admin import Target
-from consumers.librdkafka_client import FAILURES, Clients, Watch, error_of, meaning
+from consumers.librdkafka_client import Clients
+from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
 from consumers.librdkafka_outbox import Outbox
 from consumers.log import Out, Writer
 
@@ -33,7 +34,7 @@ class LibrdkafkaWriter(Writer):
         failures: list[KafkaError] = []
         self._failures = failures
         self._timeout_s = timeout_s
-        self._watch = Watch()
+        self._reports = Reports()
         settings = {
             "enable.idempotence": True,
             "message.timeout.ms": 0,
@@ -41,7 +42,7 @@ class LibrdkafkaWriter(Writer):
             "on_delivery": lambda error, _: failures.append(error),
             "delivery.report.only.error": True,
         }
-        self._producer = clients.producer(Producer, self._watch, settings)
+        self._producer = clients.producer(Producer, self._reports, settings)
         self._outbox = Outbox(self._producer, target, timeout_s)
 
     def send(self, out: Out) -> None:  # noqa: D102
@@ -58,7 +59,7 @@ class LibrdkafkaWriter(Writer):
             raise self._meaning(error_of(error)) from error
         self._check()
         if left:
-            why = self._watch.unreachable or "the brokers are slow"
+            why = self._reports.unreachable or "the brokers are slow"
             raise RetryError(f"not stored within {self._timeout_s:g} s: {left} records: {why}")
 
     def close(self) -> None:  # noqa: D102
@@ -69,8 +70,8 @@ class LibrdkafkaWriter(Writer):
             del self._outbox, self._producer
 
     def _check(self) -> None:
-        if self._watch.refused:
-            raise StopError(f"writing: brokers refuse access: {self._watch.refused}")
+        if self._reports.refused:
+            raise StopError(f"writing: brokers refuse access: {self._reports.refused}")
         if self._failures:
             raise self._meaning(self._failures[0])
 

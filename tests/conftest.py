@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let sockets pass that kafka-python opened to no avail, and leaves to be collected."""
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <s.*proto=6:ResourceWarning")
+
+
 @pytest.fixture(scope="session")
 def kafka_brokers(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config

@@ -271,6 +271,8 @@ def test_commands_have_the_flags_that_concern_them() -> None:
     assert "[log.brokers]" in tail
     assert "[replay.limit]" in feed
     assert "--batch-size" not in feed
+    assert "[source.key]" in feed
+    assert "[source.partitions]" not in feed
     with pytest.raises(ValueError, match=r"^no sections or keys: gat, log\.drive$"):
         section_options("log", "gat", "log.drive")
 

@@ -101,7 +101,9 @@ class Lease:
             if holder.epoch == epoch:
                 return
             self._refuse_own_double(holder)
-        raise RebuildError(f"group {self._group!r}: this member is not, or no longer, the active one")
+        raise RebuildError(
+            f"group {self._group!r}: this member is not, or no longer, the active one"
+        )
 
     def close(self) -> None:
         """End the signs of life."""

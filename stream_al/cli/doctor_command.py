@@ -30,7 +30,8 @@ _LONGEST = 2000
 def doctor(ctx: click.Context, settings: Settings, fix: bool, as_json: bool) -> None:
     """Look at everything that a live run needs of its log, and say what to do.
 
-    Nothing is changed without --fix. Exit code 1 where something is in error.
+    Nothing is changed without --fix, but that opening an embedded log adds topics that it lacks.
+    Exit code 1 where something is in error.
     """
     # Whatever a client says on the way there is a finding in the end.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)

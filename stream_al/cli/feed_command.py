@@ -25,6 +25,10 @@ from stream_al.replay.sources import Row, open_source
 __all__ = ["feed"]
 
 _INTERRUPTED = 130
+_READING = tuple(
+    f"source.{name}" for name in ("label", "time", "id", "key", "ignore", "categorical", "on_error")
+)
+"""All that a source is told but partitions, which are those of the topic."""
 
 
 class _Fed(msgspec.Struct, frozen=True):
@@ -122,7 +126,7 @@ class _Stop:
     help="Leave out the first N events: go on where another run ended.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@section_options("source", "learner.classes", "replay.limit", "log")
+@section_options(*_READING, "learner.classes", "replay.limit", "log")
 @click.pass_context
 def feed(
     ctx: click.Context,

@@ -26,12 +26,16 @@ _START_S = 90.0
 
 
 def kill(run: LiveRun) -> None:
-    """SIGKILL at any moment; the supervisor starts it again at once."""
+    """SIGKILL at any moment; it is started again at once, or only when another has taken over."""
     victim = run.of(*_ALL)
     _down(run, victim)
     victim.kill()
+    if run.others(victim) and run.rng.random() < 0.5:
+        run.measure("kill, another takes over", victim.role, bound_s=_BOUND_S)
+        _up(run, victim)
+        return
     _up(run, victim)
-    run.measure("kill", victim.role, bound_s=_BOUND_S)
+    run.measure("kill, started again", victim.role, bound_s=_BOUND_S)
 
 
 def _crash_at(step: str) -> Kind:
@@ -45,9 +49,11 @@ def _crash_at(step: str) -> Kind:
         while victim.running and time.monotonic() < end:
             run.rest(0.1)
         run.ends[f"crash at {step}"] += not victim.running
+        was_active = "restored" in victim.events()
         victim.kill()
         _up(run, victim)
-        run.measure(f"crash at {step}", victim.role, bound_s=_BOUND_S)
+        if was_active:
+            run.measure(f"crash at {step}", victim.role, bound_s=_BOUND_S)
 
     return crash
 
@@ -55,10 +61,13 @@ def _crash_at(step: str) -> Kind:
 def pause(run: LiveRun) -> None:
     """SIGSTOP beyond session and transaction timeouts, then SIGCONT."""
     victim, loop = run.of(*_ALL), run.config.loop
+    over_s = 1.3 * max(loop.session_timeout_s, loop.transaction_timeout_s)
     victim.signal(signal.SIGSTOP)
-    run.rest(1.3 * max(loop.session_timeout_s, loop.transaction_timeout_s) + 2.0 * run.rng.random())
+    if run.others(victim):
+        run.measure("stopped, another takes over", victim.role, bound_s=_BOUND_S)
+    run.rest(over_s + 2.0 * run.rng.random())
     victim.signal(signal.SIGCONT)
-    run.measure("pause", victim.role, bound_s=_BOUND_S)
+    run.measure("stopped and continued", victim.role, bound_s=_BOUND_S)
 
 
 def rolling_restart(run: LiveRun) -> None:

@@ -113,21 +113,32 @@ class LiveRun:
         return self.replicas[name]
 
     def of(self, *roles: str) -> Managed:
-        """Pick a replica of one of these roles."""
+        """Pick a replica of one of these roles, one that has partitions if there is any."""
         mine = [each for each in self.replicas.values() if each.role in roles]
-        return self.rng.choice(mine)
+        return self.rng.choice([each for each in mine if each.active] or mine)
+
+    def others(self, replica: Managed) -> bool:
+        """Tell whether there are other replicas of the same role."""
+        return any(
+            each.role == replica.role and each is not replica for each in self.replicas.values()
+        )
+
+    def _await_active(self, role: str) -> bool:
+        end = time.monotonic() + _READY_S
+        while time.monotonic() < end:
+            if any(each.active for each in self.replicas.values() if each.role == role):
+                return True
+            self.rest(0.1)
+        return False
 
     def go(self, faults: Sequence[Any]) -> None:
         """Run from start to stop, with these faults."""
         try:
             for each in self.replicas.values():
                 each.start()
-            for each in self.replicas.values():
-                # One that waits for a seat restores nothing.
-                if each.name.endswith("-0") and not each.await_event(
-                    "restored", timeout_s=_READY_S
-                ):
-                    self.violations.append(f"{each.name} did not start: {each.last_words()}")
+            for role in sorted({each.role for each in self.replicas.values()}):
+                if not self._await_active(role):
+                    self.violations.append(f"no {role} has restored anything")
                     return
             self._feed.start()
             self._feeding = True

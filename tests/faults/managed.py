@@ -7,11 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Managed"]
+__all__ = ["Managed", "stream_al"]
 
 _STOP_S = 60.0
 
@@ -96,6 +95,11 @@ class Managed:
             self.kill()
             return -signal.SIGKILL
 
+    @property
+    def active(self) -> bool:
+        """Whether it runs and has taken over partitions since its start."""
+        return self.running and "restored" in self.events()
+
     def events(self) -> list[str]:
         """Name what it has logged since its last start."""
         return [str(line.get("event")) for line in self.lines()]
@@ -116,17 +120,6 @@ class Managed:
     def last_words(self) -> str:
         """Return the last lines that it said."""
         return "\n".join(json.dumps(line) for line in self.lines()[-12:])
-
-    def await_event(self, *names: str, timeout_s: float) -> bool:
-        """Wait until it logs one of these events; False if it ends or time runs out before."""
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            if set(names) & set(self.events()):
-                return True
-            if not self.running:
-                return False
-            time.sleep(0.05)
-        return False
 
 
 def stream_al(*arguments: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""What only the embedded log has: leases, retention, full disks, processes on one host."""
