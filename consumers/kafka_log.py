@@ -67,7 +67,7 @@ class KafkaLog(Log):
 
     def writer(self) -> Writer:
         """Open an idempotent producer."""
-        return KafkaWriter(self._outbox(client_id=f"{self._config.name}.writer"))
+        return KafkaWriter(lambda: self._outbox(client_id=f"{self._config.name}.writer"))
 
     def bounds(self, topic: str, partition: int) -> Bounds:
         """Ask the partition's leader."""

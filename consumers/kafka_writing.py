@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer, errors
@@ -168,29 +169,61 @@ class Outbox:
 
 
 class KafkaWriter(Writer):
-    """See `Writer`: an idempotent producer."""
+    """See `Writer`: an idempotent producer, and what it has not confirmed.
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    After an outage that outlasts kafka-python's patience its producer is of no more use: a new one
+    is opened, and what was not confirmed is sent again. So such a record may be there twice, and
+    none is lost.
+
+    Parameters
+    ----------
+    open_outbox
+        Opens a producer.
+    """
+
+    def __init__(self, open_outbox: Callable[[], Outbox]) -> None:
+        self._open = open_outbox
+        self._outbox: Outbox | None = open_outbox()
+        self._unconfirmed: list[Out] = []
 
     def send(self, out: Out) -> None:
         """Send; waits while too much is under way."""
-        try:
-            self._outbox.put(out)
-        except FAILURES as error:
-            raise meaning(error, f"writing to {out.topic!r}", RetryError) from error
+        with self._telling(f"writing to {out.topic!r}"):
+            self._usable().put(out)
+            self._unconfirmed.append(out)
 
     def flush(self) -> None:
         """Wait for the brokers."""
-        try:
-            self._outbox.settle()
-        except FAILURES as error:
-            raise meaning(error, "writing", RetryError) from error
+        with self._telling("writing"):
+            self._usable().settle()
+            self._unconfirmed.clear()
 
     def close(self) -> None:
         """Flush, and close the producer."""
         try:
             self.flush()
         finally:
+            self._give_up()
+
+    @contextlib.contextmanager
+    def _telling(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except FAILURES as error:
+            self._give_up()
+            raise meaning(error, doing, RetryError) from error
+
+    def _usable(self) -> Outbox:
+        if self._outbox is None:
+            outbox = self._open()
+            # Not before all of it was taken: else the next call would begin in its middle.
+            for out in self._unconfirmed:
+                outbox.put(out)
+            self._outbox = outbox
+        return self._outbox
+
+    def _give_up(self) -> None:
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
             with contextlib.suppress(*FAILURES):
-                self._outbox.close(1.0)
+                outbox.close(1.0)

@@ -274,7 +274,11 @@ class Tail(ABC):
 
 
 class Writer(ABC):
-    """Writes records one by one, each seen as soon as it is stored; no transaction."""
+    """Writes records one by one, each seen as soon as it is stored; no transaction.
+
+    After a `RetryError` what was sent before and is not stored still waits for the next call, and
+    what the failed `send` was given does not. After an outage a record may be stored twice.
+    """
 
     @abstractmethod
     def send(self, out: Out) -> None:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from stream_al.cli.config_keys import KEYS, SECTIONS, expected
-from stream_al.cli.options import config_options
+from stream_al.cli.options import section_options
 from stream_al.cli.settings import PREFIX, Settings
 from stream_al.config import Config
 from stream_al.errors import ConfigError
@@ -21,7 +21,7 @@ __all__ = ["config", "to_toml"]
 _HEADER = f"""\
 # Configuration of stream_al: every key with its default.
 # Variables ({PREFIX}SECTION__KEY) win over this file, and flags over both.
-# A key whose line is a comment is null until it is given a value.
+# A key whose line is a comment is null until it is given a value; "null" makes one null again.
 """
 
 
@@ -99,7 +99,7 @@ def init(output: Path | None) -> None:
 
 
 @config.command
-@config_options
+@section_options(*SECTIONS)
 def check(settings: Settings) -> None:  # noqa: ARG001 - to have read them was the check
     """Check file, variables and flags: print `fine`, or every mistake with its place."""
     click.echo("fine")
@@ -107,7 +107,7 @@ def check(settings: Settings) -> None:  # noqa: ARG001 - to have read them was t
 
 @config.command
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: config and origins.")
-@config_options
+@section_options(*SECTIONS)
 def show(settings: Settings, as_json: bool) -> None:
     """Show the effective values, each with where it came from."""
     if as_json:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.inspect import NoneType
 
 from stream_al.cli.config_keys import KEYS, SECTIONS, Key, expected, from_text
 from stream_al.cli.toml_lines import key_lines
@@ -196,6 +197,9 @@ def _given(
     try:
         if textual and isinstance(value, str):
             converted = from_text(value, key)
+        elif value == "null" and any(isinstance(kind, NoneType) for kind in key.kinds):
+            # TOML has no null of its own.
+            converted = None
         else:
             converted = msgspec.convert(value, key.type)
     except msgspec.DecodeError:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -120,6 +121,17 @@ class Managed:
     def last_words(self) -> str:
         """Return the last lines that it said."""
         return "\n".join(json.dumps(line) for line in self.lines()[-12:])
+
+    def await_event(self, *names: str, timeout_s: float) -> bool:
+        """Wait until it logs one of these events; False if it ends or time runs out before."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if set(names) & set(self.events()):
+                return True
+            if not self.running:
+                return False
+            time.sleep(0.05)
+        return False
 
 
 def stream_al(*arguments: str) -> list[str]:
