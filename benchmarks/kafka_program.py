@@ -166,7 +166,10 @@ def measure(
             "quixstreams": QUIX,
             **{
                 name: version(name) if find_spec(module) else None
-                for name, module in (("kafka-python", "kafka"), ("confluent-kafka", "confluent_kafka"))
+                for name, module in (
+                    ("kafka-python", "kafka"),
+                    ("confluent-kafka", "confluent_kafka"),
+                )
             },
         },
     }
@@ -229,9 +232,7 @@ def _brokers(needed: bool) -> Iterator[str]:
 @click.option("--quick", is_flag=True, help="A tenth of the events, and of the paced time.")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def main(
-    events: int, repetitions: int, quick: bool, only: tuple[str, ...], as_json: bool
-) -> None:
+def main(events: int, repetitions: int, quick: bool, only: tuple[str, ...], as_json: bool) -> None:
     """Measure and print."""
     shrunk = 10 if quick else 1
     parts = only or PARTS

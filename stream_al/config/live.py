@@ -37,7 +37,8 @@ class LogConfig(Section, frozen=True, kw_only=True):
         What the names of all topics but the events', of groups and of transactions begin with.
     instance
         Names this process among those of its role: unique, and the same after a restart. `run`
-        requires it with Kafka.
+        requires it with Kafka. With ``sqlite``, null: whoever starts waits until who was there
+        before has left, or was silent for ``loop.session_timeout_s``.
     events
         The topic of the events.
     partitions
