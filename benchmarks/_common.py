@@ -13,7 +13,7 @@ from stream_al.errors import ConfigError, InputError
 
 __all__ = ["Timing", "recorded_stream", "resident_bytes", "timed"]
 
-_STATM = Path("/proc/self/statm")
+_PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,15 @@ def recorded_stream(name: str) -> Path:
     return path
 
 
-def resident_bytes() -> int:
-    """Tell how much memory of this process is resident; Linux only.
+def resident_bytes(process: int | None = None) -> int:
+    """Tell how much memory of a process, by default this one, is resident; Linux only.
 
     Raises
     ------
     ConfigError
         If the system has no ``/proc``.
     """
-    if not _STATM.exists():
-        raise ConfigError("resident memory is read from there, on Linux only", str(_STATM))
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if not _PROC.is_dir():
+        raise ConfigError("resident memory is read from there, on Linux only", str(_PROC))
+    statm = _PROC / str(process or "self") / "statm"
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

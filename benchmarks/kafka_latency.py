@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from kafka_events import Message
-from kafka_processes import BenchmarkError, gate_command, restored, running, wait_until
+from _events import Message
+from _processes import GATE, BenchmarkError, running
 
 from consumers.log import Log, Out, Tail
 from consumers.topics import Topics
@@ -76,15 +76,15 @@ def latency(log: Log, config: Config, folder: Path, messages: list[Message]) -> 
         runs); and the ``rate`` that the events were written at.
     """
     topics = Topics.of(config.log)
-    with running(folder, {"gate": gate_command()}, {"gate": config}) as check:
-        wait_until(lambda: restored(folder, ["gate"]), check, "the gate to join")
+    with running(folder, {"gate": GATE}, {"gate": config}) as processes:
+        processes.await_gates()
         reader = _Reader(log.tail(topics.predictions, 0, 0), len(messages))
         reader.start()
         try:
             rate = _pace(log, topics.events, messages)
             deadline = time.monotonic() + _LAST_S
             while reader.is_alive():
-                check()
+                processes.check()
                 if time.monotonic() > deadline:
                     missing = len(messages) - len(reader.seconds)
                     raise BenchmarkError(f"{missing} predictions are not there {_LAST_S:.0f} s on")

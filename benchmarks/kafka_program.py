@@ -42,9 +42,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from kafka_events import EVENT_BYTES, make_messages
+from _events import EVENT_BYTES, make_messages
 from kafka_latency import RATE, latency
-from kafka_processes import BenchmarkError
+from _processes import BenchmarkError
 from kafka_quix_environment import QUIX, quix_python
 from kafka_runs import BATCH, Site, gate_config, prepare
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kafka_processes import BenchmarkError
+from _processes import BenchmarkError
 
 __all__ = ["QUIX", "quix_python"]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka_events import Message, feed, learnt
-from kafka_processes import BenchmarkError, gate_command, restored, running, wait_until
+from _events import Message, feed, learnt
+from _processes import GATE, BenchmarkError, Processes, running, wait_until
 
 from consumers.drivers import open_log
 from consumers.log import Log, Out, TopicSpec
@@ -110,8 +110,8 @@ class Site:
         log = LogConfig(driver=driver, brokers=self.brokers, name=name, events=events, instance="a")
         config = gate_config(log, committee=committee)
         prepare(self.log(driver), config)
-        with running(self.place(name), {"gate": gate_command()}, {"gate": config}) as check:
-            rate = self._rate(self.log(driver), Topics.of(log).predictions, 1, check)
+        with running(self.place(name), {"gate": GATE}, {"gate": config}) as processes:
+            rate = self._rate(self.log(driver), Topics.of(log).predictions, 1, processes)
         self.remove(name)
         return rate
 
@@ -134,10 +134,10 @@ class Site:
         config, place = configs["gate-0"], self.place(name)
         prepare(self.log(driver), config)
         release = self._hold_back(config.log.events, config.log.partitions)
-        with running(place, dict.fromkeys(configs, gate_command()), configs) as check:
-            wait_until(lambda: restored(place, list(configs)), check, "gates to join")
+        with running(place, dict.fromkeys(configs, GATE), configs) as processes:
+            processes.await_gates()
             release()
-            rate = self._rate(self.log(driver), Topics.of(config.log).predictions, 2, check)
+            rate = self._rate(self.log(driver), Topics.of(config.log).predictions, 2, processes)
         self.remove(name)
         return rate
 
@@ -155,8 +155,8 @@ class Site:
         shutil.copy(stored, config.log.path)
         log = open_log(config)
         prepare(log, config)
-        with running(place, {"gate": gate_command()}, {"gate": config}) as check:
-            rate = self._rate(log, Topics.of(config.log).predictions, 1, check)
+        with running(place, {"gate": GATE}, {"gate": config}) as processes:
+            rate = self._rate(log, Topics.of(config.log).predictions, 1, processes)
         log.close()
         shutil.rmtree(place)
         return rate
@@ -175,8 +175,8 @@ class Site:
         self.log("kafka").create([TopicSpec(out, 1, _STAMPED)])
         # -P: in this folder `kafka` would not be kafka-python.
         command = [python, "-P", str(_HERE / program), self.brokers, events, out, str(batch)]
-        with running(self.place(name), {"loop": command}, {}) as check:
-            rate = self._rate(self.log("kafka"), out, 1, check)
+        with running(self.place(name), {"loop": command}, {}) as processes:
+            rate = self._rate(self.log("kafka"), out, 1, processes)
         self.remove(name)
         return rate
 
@@ -209,7 +209,7 @@ class Site:
 
         return release
 
-    def _rate(self, log: Log, topic: str, partitions: int, check: Callable[[], None]) -> float:
+    def _rate(self, log: Log, topic: str, partitions: int, processes: Processes) -> float:
         """Wait until an output holds a record for each event, and tell how many came a second."""
         total = len(self.messages)
         for number in range(partitions):
@@ -221,7 +221,7 @@ class Site:
                 last = log.last(topic, number)
                 return last is not None and last.key == own[-1].key
 
-            wait_until(complete, check, f"{len(own):,} records in {topic!r}")
+            wait_until(complete, processes.check, f"{len(own):,} records in {topic!r}")
         times = sorted(r.time for n in range(partitions) for r in log.read(topic, n))
         if len(times) != total:
             raise BenchmarkError(f"{topic!r} holds {len(times):,} records for {total:,} events")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from consumers.dead_letters import dead_letter
 from consumers.log import Out, Partition, Record
 from consumers.machine import Counts, Machine, Tick, Work
+from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.errors import ConfigError

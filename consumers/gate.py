@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from consumers.cloudevents import produced_headers
-from consumers.dead_letters import dead_letter
 from consumers.errors import StopError
 from consumers.introduction import configured
 from consumers.log import Out, Partition, Record
 from consumers.machine import Counts, Machine, Tick, Work
 from consumers.messages import BadMessage, MessageReader
+from consumers.messages.cloudevents import produced_headers
+from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.engine import Core

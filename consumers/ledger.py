@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from consumers.dead_letters import dead_letter
 from consumers.introduction import configured
 from consumers.ledger_state import LedgerState
 from consumers.log import Out, Partition, Record
 from consumers.machine import Counts, Machine, Tick, Work
 from consumers.messages import BadMessage, LabelReader, UnsolicitedLabel
+from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.labels.ledger import Outcome

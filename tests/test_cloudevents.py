@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.cloudevents import produced_headers
 from consumers.log import Headers, Record
 from consumers.messages import BadMessage, LabelReader, MessageReader
+from consumers.messages.cloudevents import produced_headers
 from stream_al.config import MessageConfig
 from stream_al.records import Event, Label
 

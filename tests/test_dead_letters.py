@@ -7,8 +7,8 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.dead_letters import ROOM, dead_letter, describe
 from consumers.log import Headers, Out, Record, size_of
+from consumers.messages.dead_letters import ROOM, dead_letter, describe
 from consumers.topics import specs
 from stream_al.config import LogConfig
 

@@ -20,16 +20,16 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from consumers.doctor import Finding, examine
-from consumers.doctor_facts import Group, Held, Topic
-from consumers.doctor_groups import (
+from consumers.doctor.embedded import judge_disk, judge_lease
+from consumers.doctor.facts import Group, Held, Topic
+from consumers.doctor.groups import (
     judge_clock,
     judge_groups,
     judge_held,
     judge_lag,
     judge_version,
 )
-from consumers.doctor_sqlite import judge_disk, judge_lease
-from consumers.doctor_topics import (
+from consumers.doctor.topics import (
     extensions,
     judge_access,
     judge_settings,

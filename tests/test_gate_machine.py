@@ -26,11 +26,18 @@ TOPICS = Topics.of(CONFIG.log)
 def event(offset: int, value: bytes | None = None, partition: int = 0, **more: Any) -> Record:
     """Return an event's message."""
     raw = json.dumps({"amount": float(offset % 7), "country": "FR"}).encode()
-    fields = {"key": b"card", "headers": (("traceparent", b"00-ab"),), "time": 50.0} | more
-    return Record(TOPICS.events, partition, offset, value=raw if value is None else value, **fields)
+    return Record(
+        TOPICS.events,
+        partition,
+        offset,
+        more.get("key", b"card"),
+        raw if value is None else value,
+        (("traceparent", b"00-ab"),),
+        50.0,
+    )
 
 
-def machine(config: Config = CONFIG, **records: Any) -> GateMachine:
+def machine(config: Config = CONFIG) -> GateMachine:
     """Return a machine that knows its configuration and owns partition 0."""
     made = GateMachine(config)
     introduction = made.introduction

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from consumers.dead_letters import describe
 from consumers.log import Out
 from consumers.messages import KINDS
+from consumers.messages.dead_letters import describe
 from consumers.processes import Process
 from consumers.sqlite import SqliteLog
 from consumers.testing.malformed import malformed

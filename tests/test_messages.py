@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumers.log import Headers, Record
-from consumers.message_features import spells_number
 from consumers.messages import KINDS, BadMessage, LabelReader, MessageReader, UnsolicitedLabel
+from consumers.messages.features import spells_number
 from stream_al.config import MessageConfig
 from stream_al.records import Event, Features, Label, check_features, encode
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 
-from consumers.dead_letters import dead_letter
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
 from consumers.gate import GateMachine
 from consumers.ledger_state import LedgerState
 from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.loop import Loop
+from consumers.messages.dead_letters import dead_letter
 from consumers.testing.faults import STEPS
 from consumers.testing.schedule import Outcome, simulate
 from consumers.testing.simulated_broker import SimulatedBroker

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from consumers.dead_letters import DeadLetter, describe
 from consumers.log import Log, Partition, Record
+from consumers.messages.dead_letters import DeadLetter, describe
 from consumers.topics import Topics, dead_letters_of
 from stream_al.config import Config
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from consumers.doctor import Finding, examine
-from consumers.message_errors import one_line
+from consumers.messages.errors import one_line
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 

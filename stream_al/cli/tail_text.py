@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from consumers.log import Record
-from consumers.message_errors import one_line
+from consumers.messages.errors import one_line
 from consumers.topics import Topics
 from stream_al.gate.gate import GateState
 from stream_al.records import (

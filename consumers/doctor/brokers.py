@@ -8,16 +8,16 @@ from importlib.util import find_spec
 
 from kafka import KafkaAdminClient
 
-from consumers.doctor_facts import Finding, Group
-from consumers.doctor_groups import (
+from consumers.doctor.facts import Finding, Group
+from consumers.doctor.groups import (
     judge_clock,
     judge_groups,
     judge_held,
     judge_lag,
     judge_version,
 )
-from consumers.doctor_questions import Questions, Seen
-from consumers.doctor_topics import (
+from consumers.doctor.questions import Questions, Seen
+from consumers.doctor.topics import (
     extensions,
     judge_access,
     judge_settings,

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from consumers.message_errors import BadMessage, Kind, quoted
-from consumers.message_json import type_name
+from consumers.messages.errors import BadMessage, Kind, quoted
+from consumers.messages.json_object import type_name
 
 __all__ = ["Path", "epoch_seconds", "identifier"]
 

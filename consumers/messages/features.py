@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from consumers.message_errors import BadMessage, quoted
-from consumers.message_json import type_name
+from consumers.messages.errors import BadMessage, quoted
+from consumers.messages.json_object import type_name
 from stream_al.config import MessageConfig
 from stream_al.records import Features
 

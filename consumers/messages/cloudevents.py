@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consumers.log import Headers
-from consumers.message_errors import BadMessage
-from consumers.message_fields import Path, epoch_seconds
-from consumers.message_json import decode_object, type_name
+from consumers.messages.errors import BadMessage
+from consumers.messages.fields import Path, epoch_seconds
+from consumers.messages.json_object import decode_object, type_name
 
 __all__ = ["Attributes", "is_envelope", "open_envelope", "produced_headers", "read_headers"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from consumers.cloudevents import Attributes, is_envelope, open_envelope, read_headers
 from consumers.log import Record
-from consumers.message_errors import KINDS, BadMessage, Kind
-from consumers.message_features import FeatureReader
-from consumers.message_fields import Path, epoch_seconds, identifier
-from consumers.message_json import decode_object, type_name
+from consumers.messages.cloudevents import Attributes, is_envelope, open_envelope, read_headers
+from consumers.messages.errors import KINDS, BadMessage, Kind
+from consumers.messages.features import FeatureReader
+from consumers.messages.fields import Path, epoch_seconds, identifier
+from consumers.messages.json_object import decode_object, type_name
 from stream_al.config import MessageConfig
 from stream_al.records import Event, Features, Label, class_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from consumers.doctor_facts import Finding, Group, Held, Topic, counted, inputs
+from consumers.doctor.facts import Finding, Group, Held, Topic, counted, inputs
 from consumers.log import Bounds, Partition
 from consumers.topics import Topics
 from stream_al.config import LogConfig

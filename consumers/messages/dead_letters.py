@@ -11,7 +11,7 @@ import hashlib
 import msgspec
 
 from consumers.log import Headers, Out, Record, size_of
-from consumers.message_errors import one_line
+from consumers.messages.errors import one_line
 from consumers.topics import dead_letters_of
 from stream_al.config import LogConfig
 

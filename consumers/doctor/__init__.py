@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.doctor_facts import Finding, Level
+from consumers.doctor.facts import Finding, Level
 from stream_al.config import Config
 
 __all__ = ["Finding", "Level", "examine"]
@@ -24,9 +24,9 @@ def examine(config: Config, fix: bool = False) -> list[Finding]:
         What was mended too; nothing is raised for what is wrong.
     """
     if config.log.driver == "sqlite":
-        from consumers import doctor_sqlite
+        from consumers.doctor import embedded
 
-        return doctor_sqlite.examine(config, fix)
-    from consumers import doctor_kafka
+        return embedded.examine(config, fix)
+    from consumers.doctor import brokers
 
-    return doctor_kafka.examine(config, fix)
+    return brokers.examine(config, fix)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from consumers.message_errors import BadMessage, quoted
+from consumers.messages.errors import BadMessage, quoted
 
 __all__ = ["DEEPEST", "decode_object", "type_name"]
 
@@ -62,7 +62,7 @@ def decode_object(raw: bytes, where: str = "the message") -> dict[str, Any]:
     {'amount': 12.5}
     >>> decode_object(b'{"amount": 12.5, "amount": 13}')
     Traceback (most recent call last):
-    consumers.message_errors.BadMessage: the message: 'amount' stands twice in one object
+    consumers.messages.errors.BadMessage: the message: 'amount' stands twice in one object
     """
     try:
         value = _decode(raw)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from consumers.doctor_facts import Finding, Group, Topic, counted
+from consumers.doctor.facts import Finding, Group, Topic, counted
 from consumers.log import Bounds, TopicSpec
 from consumers.topics import Topics, dead_letters_of, specs
 from stream_al.config import LogConfig

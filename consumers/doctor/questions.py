@@ -18,7 +18,7 @@ from kafka.errors import (
     for_code,
 )
 
-from consumers.doctor_facts import Group, GroupState, Held, Topic, inputs
+from consumers.doctor.facts import Group, GroupState, Held, Topic, inputs
 from consumers.errors import LogError, RetryError, StopError
 from consumers.kafka_clients import FAILURES, meaning
 from consumers.log import Bounds, Partition, TopicSpec

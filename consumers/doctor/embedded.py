@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from consumers.doctor_facts import Finding, Group, Topic, inputs
-from consumers.doctor_groups import judge_groups, judge_lag
-from consumers.doctor_topics import judge_settings, judge_topics, judge_training
+from consumers.doctor.facts import Finding, Group, Topic, inputs
+from consumers.doctor.groups import judge_groups, judge_lag
+from consumers.doctor.topics import judge_settings, judge_topics, judge_training
 from consumers.errors import LogError
 from consumers.log import Log, Partition
 from consumers.sqlite import SqliteLog
