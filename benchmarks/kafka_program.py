@@ -3,9 +3,9 @@
 One run on one machine, with a broker of its own (or the one that ``STREAM_AL_KAFKA`` names).
 Events are JSON of 175 bytes, 10 numeric features, with a key of 8 bytes. The gate is the process
 ``stream-al run gate`` with the default configuration: exactly once, 2,000 events in a transaction
-at most, a model that has learnt about 500 labels, and a budget of 5 %, so requests and the
-observed sample are written too. Nobody answers them: no ledger and no annotator run beside it. What goes out for each event is its prediction, about 530 bytes
-of JSON and 6 headers.
+at most, a budget of 5 %, and a model that has learnt about 500 labels. What goes out for each
+event is its prediction, about 530 bytes of JSON and 6 headers; requests and the observed sample
+are written too, and nobody answers: neither ledger nor annotator runs.
 
 Passes that are compared follow one another, in turns; a ratio is the median of the ratios of its
 turns, so what slows the machine down for a while hits both sides. A pass counts from the first
@@ -16,9 +16,9 @@ What is measured (names for --only):
 - ``bare``: driver ``kafka`` over a bare loop of kafka-python that consumes, produces and commits
   in transactions of 2,000, the events' own 175 bytes in and out, with the same settings.
 - ``quix``: driver ``librdkafka`` over Quix Streams passing the same events through exactly once:
-  JSON decoded and encoded, no model; in a virtual environment of its own, made at first. Once
-  with transactions of 2,000 (`librdkafka_vs_quix`), once with its default of 5 seconds. The gate
-  has the default committee, and one plain model.
+  JSON decoded and encoded, no model; in a virtual environment of its own, made at first. The gate
+  has the default committee, then one plain model; Quix Streams commits every 2,000 events, then
+  by its default, every 5 seconds.
 - ``sqlite``: the gate on the embedded log, in events a second.
 - ``gates``: two gates on two partitions over one gate on the same, driver ``librdkafka`` (else
   ``kafka``); broker and gates share the cores of this machine.
@@ -43,8 +43,8 @@ from typing import Any
 
 import click
 from _events import EVENT_BYTES, make_messages
-from kafka_latency import RATE, latency
 from _processes import BenchmarkError
+from kafka_latency import RATE, latency
 from kafka_quix_environment import QUIX, quix_python
 from kafka_runs import BATCH, Site, gate_config, prepare
 
@@ -202,9 +202,9 @@ def _as_text(found: dict[str, Any]) -> str:
         every = found["events_per_second_of_all_repetitions"][name]
         lines.append(f"{name:26}{rate:10,.0f}   {'  '.join(f'{one:,.0f}' for one in every)}")
     for driver, lag in found["latency"].items():
+        name, rare = f"latency {driver}", f"p99 {lag['p99_ms']:.1f} ms, at most {lag['max_ms']:.1f}"
         lines.append(
-            f"{'latency ' + driver:26}{lag['p50_ms']:7.1f} ms   p99 {lag['p99_ms']:.1f} ms, at most "
-            f"{lag['max_ms']:.1f} ms, at {lag['rate']:,.0f} events/s"
+            f"{name:26}{lag['p50_ms']:7.1f} ms   {rare} ms, at {lag['rate']:,.0f} events/s"
         )
     lines.append("")
     for name, value in found.items():

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from kafka import KafkaAdminClient, KafkaProducer
 from _events import Message, feed, learnt
 from _processes import GATE, BenchmarkError, Processes, running, wait_until
+from kafka import KafkaAdminClient, KafkaProducer
 
 from consumers.drivers import open_log
 from consumers.log import Log, Out, TopicSpec

@@ -83,6 +83,7 @@ class Lines:
         self._last: dict[tuple[str, str], float] = {}
 
     def log(self, level: int, form: str, facility: str, client: str, text: str) -> None:
+        """Take a line, as librdkafka's client gives it to a logger."""
         now, kind = time.monotonic(), (facility, text.partition("]")[0])
         if now - self._last.get(kind, -math.inf) >= _EVERY_S:
             self._last[kind] = now

@@ -137,7 +137,7 @@ def test_a_bad_first_object_decides_no_keys(tmp_path: Path) -> None:
     ("name", "data"),
     [
         ("r.csv", "labels,ts\n1,2\n"),
-        ("r.csv.gz", gzip.compress(b"labels,ts\n1,2\n")),
+        ("r.csv.gz", gzip.compress(b"labels,ts\n1,2\n", mtime=0)),
         ("r.tsv", "labels\tts\n1\t2\n"),
         ("r.jsonl", '{"labels":1,"ts":2}\n'),
     ],
@@ -226,13 +226,13 @@ TABLE = b"a,label\n" + b"".join(b"%d,%d\n" % (i * 7919 % 10_007, i % 2) for i in
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("r.csv.gz", gzip.compress(TABLE)[:-9], "truncated"),
-        ("r.csv.gz", gzip.compress(TABLE)[:5000], "truncated"),
+        ("r.csv.gz", gzip.compress(TABLE, mtime=0)[:-9], "truncated"),
+        ("r.csv.gz", gzip.compress(TABLE, mtime=0)[:5000], "truncated"),
         ("r.csv.zst", zstandard.compress(TABLE)[:5000], "truncated"),
         ("r.csv.zst", zstandard.compress(TABLE)[:-1], "truncated"),
         ("r.jsonl.zst", zstandard.compress(b"{}") + zstandard.compress(TABLE)[:9], "truncated"),
         ("r.csv.gz", TABLE, "damaged compressed data"),
-        ("r.csv.gz", gzip.compress(TABLE)[:-8] + b"\0" * 8, "damaged compressed data"),
+        ("r.csv.gz", gzip.compress(TABLE, mtime=0)[:-8] + b"\0" * 8, "damaged compressed data"),
         ("r.csv.zst", TABLE, "damaged compressed data"),
     ],
 )
@@ -399,7 +399,7 @@ def test_a_limit_below_one_is_refused() -> None:
         (b"", None, None),
         (b"\na,label\n1,x\nnan,x\n", 4, "a"),
         (b'\n{"a":1,"label":"x"}\n{"a":null,"label":"x"}', 3, "a"),
-        (gzip.compress(b"a,label\n1,x\n", mtime=0), 1, None),
+        (gzip.compress(b"a,label\n1,x\n", mtime=0, mtime=0), 1, None),
     ],
 )
 def test_bad_standard_input_is_named(

@@ -6,6 +6,8 @@ import gzip
 import importlib
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,13 +15,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from stream_al import LearnerConfig
+
 PROGRAMS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Import a program as it finds its own modules when it is started."""
-    monkeypatch.syspath_prepend(str(PROGRAMS))
+    # Last, or `import kafka` would find the program of that name.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(PROGRAMS)])
     return importlib.import_module
 
 
@@ -52,6 +57,8 @@ def _json_of(program: ModuleType, *arguments: str) -> dict[str, Any]:
         ("in_process", "processor time decides"),
         ("growth", "memory_growth_mb"),
         ("labels", "stream_al_data"),
+        ("growth_live", "retain_bytes"),
+        ("kafka_program", "median of the ratios"),
     ],
 )
 def test_help_says_what_is_measured(load: Any, name: str, told: str) -> None:
@@ -115,6 +122,92 @@ def test_resident_memory_is_of_this_process(load: Any) -> None:
     before = common.resident_bytes()
     held = bytearray(b"\x01") * 50_000_000
     assert common.resident_bytes() - before > 0.8 * len(held)
+
+
+def test_resident_memory_of_another_process(load: Any) -> None:
+    """Memory is that of the process which is named, not of the one that asks."""
+    common = load("_common")
+    hold = "held = bytearray(b'x') * 50_000_000; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert 50e6 < common.resident_bytes(other.pid) < 100e6
+        other.communicate(b"\n")
+
+
+def test_live_events_are_of_the_stated_size(load: Any) -> None:
+    """Each live event is a JSON object of 175 bytes with 10 numbers, and no two are alike."""
+    messages = load("_events").make_messages(2_000)
+    assert {len(message.value) for message in messages} == {175}
+    assert len({message.value for message in messages}) == 2_000
+    for key, value in messages:
+        numbers = json.loads(value)
+        assert len(key) == 8
+        assert len(numbers) == 10
+        assert all(isinstance(number, float) for number in numbers.values())
+
+
+def test_live_model_has_learnt_beforehand(load: Any) -> None:
+    """The training log that live gates begin with holds labels of both classes."""
+    records = [json.loads(raw) for raw in load("_events").learnt(LearnerConfig())]
+    assert records[0]["type"] == "configured"
+    labels = [record["label"] for record in records if record["type"] == "labelled"]
+    assert len(labels) > 400
+    assert min(labels.count("yes"), labels.count("no")) > 50
+
+
+def test_live_growth_is_of_the_gate(load: Any) -> None:
+    """A short live run marks the gate's memory after its first half and at each 1 % of the rest."""
+    found = _json_of(load("growth_live"), "--events", "4000")
+    assert (found["events"], found["warm_up"] >= 2_000) == (4_000, True)
+    assert len(found["resident_mb"]) == 101
+    assert found["memory_growth_mb"] == max(found["resident_mb"]) - found["resident_mb"][0]
+    assert found["events_per_second"] > 0.0
+
+
+def test_kafka_ratios_are_medians_over_turns(load: Any) -> None:
+    """A ratio is the median of its turns' ratios, and null where a side was left out."""
+    compared = load("kafka_program").compared
+    rates = {"kafka": [8.0, 30.0, 7.0], "bare": [10.0, 60.0, 10.0], "sqlite": [3.0, 1.0, 2.0]}
+    lags = {"kafka": {"p50_ms": 5.0, "p99_ms": 9.0}}
+    found = compared(rates, lags)
+    assert found["kafka_vs_bare"] == 0.7
+    assert found["librdkafka_vs_quix"] is None
+    assert found["sqlite_events_per_second"] == 2.0
+    assert (found["latency_p50_ms"], found["latency_p99_ms"]) == (5.0, 9.0)
+    assert found["events_per_second_of_all_repetitions"] == rates
+
+
+def test_kafka_program_does_not_hide_kafka_python(tmp_path: Path) -> None:
+    """Started as a script, the program of kafka-python's name still imports kafka-python."""
+    command = [sys.executable, str(PROGRAMS / "kafka.py"), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--repetitions" in done.stdout
+
+
+def test_gate_on_sqlite_is_timed(load: Any) -> None:
+    """A small run on the embedded log needs no broker, and counts every event's prediction."""
+    arguments = ["--only", "sqlite", "--events", "6000", "--repetitions", "1"]
+    found = _json_of(load("kafka_program"), *arguments)
+    assert found["sqlite_events_per_second"] > 0.0
+    assert found["kafka_vs_bare"] is None
+
+
+def test_gate_on_kafka_is_timed(
+    load: Any, kafka_brokers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small run on a real broker compares the gate with the bare loop, and measures latency."""
+    monkeypatch.setenv("STREAM_AL_KAFKA", kafka_brokers)
+    arguments = ["--only", "bare", "--only", "latency", "--quick", "--events", "60000"]
+    found = _json_of(load("kafka_program"), *arguments, "--repetitions", "1")
+    rates = found["events_per_second_of_all_repetitions"]
+    assert found["kafka_vs_bare"] == rates["kafka"][0] / rates["bare"][0]
+    assert found["events"] == 6_000
+    for lag in found["latency"].values():
+        assert 0.0 < lag["p50_ms"] <= lag["p99_ms"] <= lag["max_ms"]
 
 
 def test_labels_table_has_every_arm(load: Any, streams: Path) -> None:  # noqa: ARG001

@@ -18,7 +18,7 @@ from .live import LiveRun, draw_settings
 from .results import Result, Results, table
 from .sites import KafkaSite, Site, SqliteSite
 
-_RATES = {"sqlite": 150.0, "kafka": 100.0}
+_RATES = {"sqlite": 150.0, "kafka": 100.0, "librdkafka": 100.0}
 
 
 def _simulated(seed: int) -> Result:
@@ -46,7 +46,9 @@ def _live(log: str, seed: int, kinds: tuple[str, ...], keep: bool) -> Result:
         names = sorted(known)
         kinds = names[seed % len(names)], rng.choice(names)
     settings = draw_settings(rng, folder)
-    site: Site = SqliteSite(folder, settings) if log == "sqlite" else KafkaSite(folder, settings)
+    site: Site = (
+        SqliteSite(folder, settings) if log == "sqlite" else KafkaSite(folder, settings, driver=log)
+    )
     with site:
         run = LiveRun(site, rng, _RATES[log])
         try:
@@ -77,7 +79,7 @@ def _shard(context: click.Context, parameter: click.Parameter, text: str) -> tup
 
 
 @click.command()
-@click.option("--log", type=click.Choice(["simulated", "sqlite", "kafka"]), default="simulated")
+@click.option("--log", type=click.Choice(["simulated", *_RATES]), default="simulated")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first run.")
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--shard", callback=_shard, default="1/1", help="Only every n-th run: i/n.")

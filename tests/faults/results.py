@@ -20,7 +20,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     log
-        ``simulated``, ``sqlite`` or ``kafka``.
+        ``simulated``, ``sqlite``, ``kafka`` or ``librdkafka``.
     faults
         How often each kind was done to it.
     resumed

@@ -87,6 +87,10 @@ class SqliteSite(Site):
 class KafkaSite(Site):
     """A broker of its own; the processes reach it through a proxy, the test does not."""
 
+    def __init__(self, folder: Path, settings: Settings, driver: str) -> None:
+        super().__init__(folder, settings)
+        self._driver = driver
+
     def __enter__(self) -> Self:
         """Start proxy and broker, and create the topics."""
         self.proxy = Proxy()
@@ -95,7 +99,7 @@ class KafkaSite(Site):
         try:
             self.broker.start()
             self.proxy.connect_to(self.broker.address)
-            self._configure(driver="kafka", brokers=self.proxy.address)
+            self._configure(driver=self._driver, brokers=self.proxy.address)
             log = self.open()
             log.create(specs(self.config.log))
             log.close()
