@@ -1,4 +1,4 @@
-"""What the benchmark programs share: where the data lie, clocks, resident memory."""
+"""What the benchmark programs share: where the data lie, clocks, what processes take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stream_al.errors import ConfigError, InputError
 
-__all__ = ["Timing", "recorded_stream", "resident_bytes", "timed"]
+__all__ = ["Timing", "processor_seconds", "recorded_stream", "resident_bytes", "timed"]
 
 _PROC = Path("/proc")
 
@@ -89,7 +89,23 @@ def resident_bytes(process: int | None = None) -> int:
     ConfigError
         If the system has no ``/proc``.
     """
+    return int(_told(process, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor_seconds(process: int) -> float:
+    """Tell how much processor time a process has taken, all its threads together; Linux only.
+
+    Raises
+    ------
+    ConfigError
+        If the system has no ``/proc``.
+    """
+    # After the name in parentheses, which may hold anything.
+    fields = _told(process, "stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _told(process: int | None, name: str) -> str:
     if not _PROC.is_dir():
-        raise ConfigError("resident memory is read from there, on Linux only", str(_PROC))
-    statm = _PROC / str(process or "self") / "statm"
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        raise ConfigError("processes are looked up there, on Linux only", str(_PROC))
+    return (_PROC / str(process or "self") / name).read_text()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from _common import processor_seconds
 
 from stream_al import Config
 from stream_al.errors import StreamAlError
@@ -62,6 +63,11 @@ class Processes:
     def pid(self, name: str) -> int:
         """Return the id of one."""
         return self._started[name].pid
+
+    @property
+    def processor_s(self) -> float:
+        """Processor time that all have taken so far."""
+        return sum(processor_seconds(process.pid) for process in self._started.values())
 
     def check(self) -> None:
         """See that all still run.

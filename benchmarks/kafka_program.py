@@ -10,6 +10,8 @@ are written too, and nobody answers: neither ledger nor annotator runs.
 Passes that are compared follow one another, in turns; a ratio is the median of the ratios of its
 turns, so what slows the machine down for a while hits both sides. A pass counts from the first
 tenth of its outputs to the last (the log's own times), so neither start nor joining is in it.
+Processor time of the measured processes is reported beside it, since other work on the machine
+does not lengthen that; the broker's is not in it.
 
 What is measured (names for --only):
 
@@ -46,7 +48,7 @@ from _events import EVENT_BYTES, make_messages
 from _processes import BenchmarkError
 from kafka_latency import RATE, latency
 from kafka_quix_environment import QUIX, quix_python
-from kafka_runs import BATCH, Site, gate_config, prepare
+from kafka_runs import BATCH, Pass, Site, gate_config, prepare
 
 from consumers.drivers import open_log
 from consumers.testing.broker import Broker
@@ -62,25 +64,27 @@ TARGETS = {
 EVENTS = 100_000
 PACED_S = 20
 
-Arms = dict[str, Callable[[], float]]
-Rates = dict[str, list[float]]
+Arms = dict[str, Callable[[], Pass]]
+Passes = dict[str, list[Pass]]
 
 
-def take_turns(arms: Arms, repetitions: int, say: Callable[[str], object]) -> Rates:
-    """Run all arms in turn, as often as asked; events a second of each."""
-    found: Rates = {name: [] for name in arms}
+def take_turns(arms: Arms, repetitions: int, say: Callable[[str], object]) -> Passes:
+    """Run all arms in turn, as often as asked."""
+    found: Passes = {name: [] for name in arms}
     for _ in range(repetitions):
         for name, arm in arms.items():
-            found[name].append(arm())
-            say(f"{name}: {found[name][-1]:,.0f} events/s")
+            one = arm()
+            found[name].append(one)
+            cpu = f"{one.cpu_us_per_event:.1f} us of processor time an event"
+            say(f"{name}: {one.events_per_second:,.0f} events/s, {cpu}")
     return found
 
 
-def ratio(rates: Rates, name: str, beside: str) -> float | None:
-    """Return the median of the ratios of turns; None where one side was not run."""
-    if not rates.get(name) or not rates.get(beside):
-        return None
-    return statistics.median(a / b for a, b in zip(rates[name], rates[beside], strict=True))
+def ratio(passes: Passes, name: str, beside: str) -> float | None:
+    """Return the median of the turns' ratios of speed; None where one side was not run."""
+    turns = zip(passes.get(name, ()), passes.get(beside, ()), strict=False)
+    found = [one.events_per_second / other.events_per_second for one, other in turns]
+    return statistics.median(found) if found else None
 
 
 def arms_of(part: str, site: Site, say: Callable[[str], object]) -> Arms:
@@ -149,12 +153,12 @@ def measure(
     site: Site, parts: tuple[str, ...], repetitions: int, seconds: int, say: Callable[[str], object]
 ) -> dict[str, Any]:
     """Run the parts, and compare."""
-    rates: Rates = {}
+    passes: Passes = {}
     for part in parts:
         if part != "latency":
-            rates |= take_turns(arms_of(part, site, say), repetitions, say)
+            passes |= take_turns(arms_of(part, site, say), repetitions, say)
     lags = latencies(site, seconds, say) if "latency" in parts else {}
-    return compared(rates, lags) | {
+    return compared(passes, lags) | {
         "events": len(site.messages),
         "event_bytes": EVENT_BYTES,
         "transaction_events": BATCH,
@@ -175,32 +179,38 @@ def measure(
     }
 
 
-def compared(rates: Rates, lags: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def compared(passes: Passes, lags: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Compute what is to be told from the raw figures; None for what was not measured."""
+    rates = {name: [one.events_per_second for one in found] for name, found in passes.items()}
+    cpu = {name: [one.cpu_us_per_event for one in found] for name, found in passes.items()}
     medians = {name: statistics.median(found) for name, found in rates.items()}
     default = lags.get("kafka", {})
     return {
-        "kafka_vs_bare": ratio(rates, "kafka", "bare"),
-        "librdkafka_vs_quix": ratio(rates, "librdkafka", "quix"),
-        "librdkafka_plain_vs_quix": ratio(rates, "librdkafka_plain", "quix"),
-        "librdkafka_vs_quix_every_5_s": ratio(rates, "librdkafka", "quix_every_5_s"),
-        "librdkafka_plain_vs_quix_every_5_s": ratio(rates, "librdkafka_plain", "quix_every_5_s"),
+        "kafka_vs_bare": ratio(passes, "kafka", "bare"),
+        "librdkafka_vs_quix": ratio(passes, "librdkafka", "quix"),
+        "librdkafka_plain_vs_quix": ratio(passes, "librdkafka_plain", "quix"),
+        "librdkafka_vs_quix_every_5_s": ratio(passes, "librdkafka", "quix_every_5_s"),
+        "librdkafka_plain_vs_quix_every_5_s": ratio(passes, "librdkafka_plain", "quix_every_5_s"),
         "sqlite_events_per_second": medians.get("sqlite"),
-        "two_gates_vs_one": ratio(rates, "two_gates", "one_gate"),
+        "two_gates_vs_one": ratio(passes, "two_gates", "one_gate"),
         "latency_p50_ms": default.get("p50_ms"),
         "latency_p99_ms": default.get("p99_ms"),
         "targets": TARGETS,
         "events_per_second": medians,
         "events_per_second_of_all_repetitions": rates,
+        "cpu_us_per_event": {name: statistics.median(found) for name, found in cpu.items()},
+        "cpu_us_per_event_of_all_repetitions": cpu,
         "latency": lags,
     }
 
 
 def _as_text(found: dict[str, Any]) -> str:
-    lines = [f"{'pass':26}{'events/s':>10}   all"]
+    lines = [f"{'pass':26}{'events/s':>10}{'cpu us/event':>14}   all"]
     for name, rate in found["events_per_second"].items():
         every = found["events_per_second_of_all_repetitions"][name]
-        lines.append(f"{name:26}{rate:10,.0f}   {'  '.join(f'{one:,.0f}' for one in every)}")
+        shown = "  ".join(f"{one:,.0f}" for one in every)
+        cpu = found["cpu_us_per_event"][name]
+        lines.append(f"{name:26}{rate:10,.0f}{cpu:14.1f}   {shown}")
     for driver, lag in found["latency"].items():
         name, rare = f"latency {driver}", f"p99 {lag['p99_ms']:.1f} ms, at most {lag['max_ms']:.1f}"
         lines.append(

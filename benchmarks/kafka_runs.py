@@ -3,7 +3,8 @@
 Only passes that put out one record for every event count: all are read again afterwards. The rate
 is that of the last nine tenths of these records, by the times that the log gave them: Kafka's
 brokers as they append (LogAppendTime), SQLite's log as it takes them into a transaction. So
-neither the start of processes nor joining a group is in it.
+neither the start of processes nor joining a group is in it. Processor time, of the processes that
+are measured and not of the broker, is taken from about the same moment on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,12 @@ from _processes import GATE, BenchmarkError, Processes, running, wait_until
 from kafka import KafkaAdminClient, KafkaProducer
 
 from consumers.drivers import open_log
-from consumers.log import Log, Out, TopicSpec
+from consumers.log import Log, Out, Partition, TopicSpec
 from consumers.topics import Topics, specs
 from stream_al import Config, LearnerConfig
 from stream_al.config import LogConfig, LoopConfig, ServeConfig
 
-__all__ = ["BATCH", "Site", "gate_config", "prepare"]
+__all__ = ["BATCH", "Pass", "Site", "gate_config", "prepare"]
 
 BATCH = LoopConfig().batch_size
 """Events in a transaction, of the bare loop and of Quix Streams as of the gate."""
@@ -34,6 +36,14 @@ BATCH = LoopConfig().batch_size
 _HERE = Path(__file__).parent
 _STAMPED = {"message.timestamp.type": "LogAppendTime"}
 _SKIPPED = 10
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How fast events went through, on the clock and in processor time of each."""
+
+    events_per_second: float
+    cpu_us_per_event: float
 
 
 def gate_config(log: LogConfig, *, committee: bool = True) -> Config:
@@ -104,18 +114,18 @@ class Site:
         admin.delete_topics([topic for topic in admin.list_topics() if topic.startswith(name)])
         admin.close()
 
-    def gate(self, driver: Any, *, committee: bool = True) -> float:  # noqa: ANN401 - a Literal
+    def gate(self, driver: Any, *, committee: bool = True) -> Pass:  # noqa: ANN401 - a Literal
         """Run one gate on Kafka, on one partition of events that are there already."""
         name, events = self.name(), self._stored_events()
         log = LogConfig(driver=driver, brokers=self.brokers, name=name, events=events, instance="a")
         config = gate_config(log, committee=committee)
         prepare(self.log(driver), config)
         with running(self.place(name), {"gate": GATE}, {"gate": config}) as processes:
-            rate = self._rate(self.log(driver), Topics.of(log).predictions, 1, processes)
+            found = self._timed(self.log(driver), Topics.of(log).predictions, 1, processes)
         self.remove(name)
-        return rate
+        return found
 
-    def gates(self, driver: Any, count: int) -> float:  # noqa: ANN401 - a Literal
+    def gates(self, driver: Any, count: int) -> Pass:  # noqa: ANN401 - a Literal
         """Run gates on two partitions, all of whose events become visible once they have joined."""
         name = self.name()
         configs = {
@@ -137,11 +147,11 @@ class Site:
         with running(place, dict.fromkeys(configs, GATE), configs) as processes:
             processes.await_gates()
             release()
-            rate = self._rate(self.log(driver), Topics.of(config.log).predictions, 2, processes)
+            found = self._timed(self.log(driver), Topics.of(config.log).predictions, 2, processes)
         self.remove(name)
-        return rate
+        return found
 
-    def sqlite(self, *, committee: bool = True) -> float:
+    def sqlite(self, *, committee: bool = True) -> Pass:
         """Run one gate on the embedded log, in a copy of a file that holds the events."""
         stored = self.folder / "events.db"
         if not stored.exists():
@@ -156,29 +166,29 @@ class Site:
         log = open_log(config)
         prepare(log, config)
         with running(place, {"gate": GATE}, {"gate": config}) as processes:
-            rate = self._rate(log, Topics.of(config.log).predictions, 1, processes)
+            found = self._timed(log, Topics.of(config.log).predictions, 1, processes)
         log.close()
         shutil.rmtree(place)
-        return rate
+        return found
 
-    def bare(self) -> float:
+    def bare(self) -> Pass:
         """Run `kafka_bare`."""
         return self._passed_through(sys.executable, "kafka_bare.py", BATCH)
 
-    def quix(self, python: Path, *, commit_every: int) -> float:
+    def quix(self, python: Path, *, commit_every: int) -> Pass:
         """Run `kafka_quix` in its own environment."""
         return self._passed_through(str(python), "kafka_quix.py", commit_every)
 
-    def _passed_through(self, python: str, program: str, batch: int) -> float:
+    def _passed_through(self, python: str, program: str, batch: int) -> Pass:
         name, events = self.name(), self._stored_events()
         out = f"{name}.out"
         self.log("kafka").create([TopicSpec(out, 1, _STAMPED)])
         # -P: in this folder `kafka` would not be kafka-python.
         command = [python, "-P", str(_HERE / program), self.brokers, events, out, str(batch)]
         with running(self.place(name), {"loop": command}, {}) as processes:
-            rate = self._rate(self.log("kafka"), out, 1, processes)
+            found = self._timed(self.log("kafka"), out, 1, processes)
         self.remove(name)
-        return rate
+        return found
 
     def _stored_events(self) -> str:
         if not self._events:
@@ -209,24 +219,30 @@ class Site:
 
         return release
 
-    def _rate(self, log: Log, topic: str, partitions: int, processes: Processes) -> float:
-        """Wait until an output holds a record for each event, and tell how many came a second."""
+    def _timed(self, log: Log, topic: str, partitions: int, processes: Processes) -> Pass:
+        """Wait until an output holds a record for each event, and tell how fast they came."""
         total = len(self.messages)
-        for number in range(partitions):
-            own = self.messages[number::partitions]
+        skipped = total // _SKIPPED
+        places = [Partition(topic, number) for number in range(partitions)]
+        lasts = [self.messages[number::partitions][-1].key for number in range(partitions)]
 
-            def complete(number: int = number, own: list[Message] = own) -> bool:
-                if log.bounds(topic, number).stable < len(own):
-                    return False
-                last = log.last(topic, number)
-                return last is not None and last.key == own[-1].key
+        def written() -> int:
+            return sum(log.bounds(*place).end for place in places)
 
-            wait_until(complete, processes.check, f"{len(own):,} records in {topic!r}")
-        times = sorted(r.time for n in range(partitions) for r in log.read(topic, n))
+        def complete() -> bool:
+            if sum(log.bounds(*place).stable for place in places) < total:
+                return False
+            found = [log.last(*place) for place in places]
+            return [record and record.key for record in found] == lasts
+
+        wait_until(lambda: written() >= skipped, processes.check, f"records in {topic!r}")
+        begun, busy = written(), processes.processor_s
+        wait_until(complete, processes.check, f"{total:,} records in {topic!r}")
+        busy = processes.processor_s - busy
+        times = sorted(record.time for place in places for record in log.read(*place))
         if len(times) != total:
             raise BenchmarkError(f"{topic!r} holds {len(times):,} records for {total:,} events")
-        skipped = total // _SKIPPED
         seconds = times[-1] - times[skipped - 1]
-        if seconds <= 0:
+        if seconds <= 0 or begun >= total:
             raise BenchmarkError(f"{total:,} events are too few to be timed")
-        return (total - skipped) / seconds
+        return Pass((total - skipped) / seconds, 1e6 * busy / (total - begun))

@@ -143,6 +143,17 @@ class Admin:
         spec, isolation = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED
         return self._led(lambda: self._answered(self._ask(wanted, spec, isolation)), wanted)
 
+    def holder(self, group: str, identity: str) -> str | None:
+        """Tell which member of a group has a ``group.instance.id``; None: there is none.
+
+        Raises
+        ------
+        RetryError, StopError
+        """
+        asked = self._client.describe_consumer_groups([group], request_timeout=REACH_S)
+        members = self._result(asked[group], f"looking up group {group!r}").members
+        return next((m.member_id for m in members if m.group_instance_id == identity), None)
+
     def close(self) -> None:
         """End the client's threads."""
         del self._client

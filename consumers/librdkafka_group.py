@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 
-from consumers.errors import LogError, RetryError, StopError
+from consumers.errors import LogError, RebuildError, RetryError, StopError
+from consumers.librdkafka_admin import Admin
 from consumers.librdkafka_client import CONSUMER, Clients, places, record_of
 from consumers.librdkafka_errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.log import Batch, Partition, Record
@@ -22,6 +23,8 @@ _logger = logging.getLogger("consumers.librdkafka")
 _SLICE_S = 0.05
 """How long to wait at a time, so that what a rebalance brings is told soon."""
 
+_TAKEN_S = 1.0
+
 
 class Group:
     """A static member of a group; what it owns is fetched from where `seek` says, not before.
@@ -33,8 +36,6 @@ class Group:
     ----------
     identity
         The member's ``group.instance.id``.
-    stable_ends
-        Tells how far committed records of partitions can be read.
 
     Attributes
     ----------
@@ -47,26 +48,26 @@ class Group:
     def __init__(
         self,
         clients: Clients,
+        admin: Admin,
         group: str,
         identity: str,
         topics: Sequence[str],
         assignor: str,
         loop: LoopConfig,
-        stable_ends: Callable[[Collection[Partition]], dict[Partition, int]],
     ) -> None:
         self.assigned: frozenset[Partition] = frozenset()
         self.generation: bytes | None = None
-        self._stable_ends = stable_ends
+        self._admin = admin
         self._committed_s = loop.transaction_timeout_s + 5.0
-        self._heartbeat_s = min(3.0, loop.session_timeout_s / 5)
         self._cooperative = assignor == "cooperative-sticky"
         self._joined = self._moved = False
-        self._fatal: StopError | None = None
+        self._fatal: LogError | None = None
+        self._member_id: str | None = None
         self._gained: set[Partition] = set()
         # Where fetching was begun, and where the last end was that all was read up to.
         self._begun: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
-        self._name, self._topic = group, topics[0]
+        self._name, self._identity, self._topic = group, identity, topics[0]
         self._reports = Reports()
         self._consumer = clients.open(
             Consumer,
@@ -77,7 +78,7 @@ class Group:
                 "group.instance.id": identity,
                 "partition.assignment.strategy": assignor,
                 "session.timeout.ms": int(loop.session_timeout_s * 1000),
-                "heartbeat.interval.ms": int(self._heartbeat_s * 1000),
+                "heartbeat.interval.ms": int(min(3.0, loop.session_timeout_s / 5) * 1000),
                 "max.poll.interval.ms": int(max(loop.session_timeout_s, 300.0) * 1000),
             },
         )
@@ -93,7 +94,7 @@ class Group:
 
         Raises
         ------
-        RetryError, StopError
+        RetryError, RebuildError, StopError
         """
         self.generation = None
         self._moved = False
@@ -103,17 +104,17 @@ class Group:
             records = self._fetch(timeout_s, max_records)
             # In this order: who is a member after the snapshot was one when it was taken.
             generation = self._consumer.consumer_group_metadata()
-            stable = self._joined and bool(self._consumer.memberid())
+            member_id = self._consumer.memberid()
         except FAILURES as error:
             raise self._meaning(error, "polling") from error
         if self._reports.refused:
             raise StopError(f"group {self._name!r}: brokers refuse access: {self._reports.refused}")
         if self._reports.unreachable and not records:
             self._reports.reach(self._consumer, self._topic, f"group {self._name!r}")
-        if not stable:
+        if not self._joined or not member_id:
             self._unread(records)
             return Batch((), self.assigned, frozenset(), stable=False)
-        self.generation = generation
+        self.generation, self._member_id = generation, member_id
         gained = frozenset(self._gained & self.assigned)
         self._gained.clear()
         return Batch(records, self.assigned, gained, stable=True)
@@ -174,21 +175,25 @@ class Group:
         RetryError, StopError
         """
         wanted = [place for place in partitions if place in self._begun]
-        ends = self._stable_ends(wanted)
+        ends = self._admin.stable_ends(wanted)
         where = self._where()
         return frozenset(place for place in wanted if where[place] >= ends[place])
 
     def taken_over(self) -> bool:
-        """Find out whether another process has this identity: the next heartbeat tells."""
-        end = time.monotonic() + 2 * self._heartbeat_s
+        """Ask the group whether another process has this identity now."""
+        end = time.monotonic() + _TAKEN_S
         try:
-            while self._fatal is None and time.monotonic() < end:
-                self._records(self._consumer.consume(1000, _SLICE_S))
-        except StopError:
-            return self._fatal is not None
-        except FAILURES as error:
-            return is_fatal(error_of(error))
-        return self._fatal is not None
+            while (holder := self._admin.holder(self._name, self._identity)) in (
+                None,
+                self._member_id,
+            ):
+                if time.monotonic() > end:
+                    return False
+                time.sleep(_SLICE_S)
+        except LogError as error:
+            _logger.warning("whether another process has joined is not known: %s", error)
+            return False
+        return holder is not None
 
     def close(self) -> None:
         """Leave without telling the group, which keeps the seat.
@@ -235,7 +240,7 @@ class Group:
             return
         where = f" {message.topic()!r}, partition {message.partition()}" if message.topic() else ""
         told = self._told(error, f"reading{where}")
-        if isinstance(told, StopError):
+        if not isinstance(told, RetryError):
             raise told
         _logger.warning("%s", told)
 
@@ -258,12 +263,15 @@ class Group:
         return self._told(error_of(raised), doing)
 
     def _told(self, error: KafkaError, doing: str) -> LogError:
-        otherwise = StopError if is_fatal(error) else RetryError
-        told = meaning(error, f"group {self._name!r}: {doing}", otherwise)
-        if isinstance(told, StopError) and is_fatal(error):
-            # It is told once; from then on polls would bring nothing.
-            self._fatal = told
-        return told
+        doing = f"group {self._name!r}: {doing}"
+        if not is_fatal(error):
+            return meaning(error, doing)
+        # After a session that ended unnoticed librdkafka says this too: it sends a heartbeat
+        # before it joins anew, and the broker does not know the sender.
+        kind = StopError if self.taken_over() else RebuildError
+        # It is told once; from then on polls would bring nothing.
+        self._fatal = meaning(error, doing, kind)
+        return self._fatal
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         new = {Partition(place.topic, place.partition) for place in partitions}

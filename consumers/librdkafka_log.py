@@ -64,12 +64,12 @@ class LibrdkafkaLog(Log):
         # The group first: whoever has this identity is fenced there when its producer is.
         member = Group(
             self._clients,
+            self._admin,
             group,
             identity,
             topics,
             assignor,
             self._loop,
-            self._admin.stable_ends,
         )
         try:
             transactions = Transactions(

@@ -16,7 +16,7 @@ from consumers.gate import GateMachine
 from consumers.gauges import Gauges
 from consumers.health import HealthServer, RoleState
 from consumers.ledger import LedgerMachine
-from consumers.log import Log
+from consumers.log import Log, Partition
 from consumers.loop import Clock, Loop
 from consumers.machine import Machine
 from consumers.snapshots import Snapshots
@@ -137,14 +137,18 @@ class Process:
     @property
     def idle(self) -> bool:
         """Whether all that the inputs hold is processed and nothing waits for an answer."""
+        topics = self._log.topics()
         for role, machine in self._machines.items():
             if not self.states[role].ready or not machine.idle:
                 return False
-            for place, position in machine.positions.items():
-                # Not the end: what ends a transaction takes up offsets too.
-                last = self._log.last(*place)
-                if last is not None and last.offset >= position:
-                    return False
+            positions = machine.positions
+            for topic in machine.inputs:
+                for number in range(topics[topic].partitions):
+                    # Not the end: what ends a transaction takes up offsets too.
+                    last = self._log.last(topic, number)
+                    position = positions.get(Partition(topic, number), 0)
+                    if last is not None and last.offset >= position:
+                        return False
         return True
 
     def wait(self, timeout_s: float | None = None) -> bool:

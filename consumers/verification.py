@@ -133,6 +133,7 @@ class LiveVerifier:
         while (last := self._next_training()) is not None:
             self._take(last, self._decoded(last))
         self._check_requests()
+        self._find_published()
         for place in self._observed:
             self._differ(f"event {request_id(*place)} was to be observed; no record says so")
         return Verification(
@@ -308,6 +309,16 @@ class LiveVerifier:
                     self._unsolicited[record.topic, record.partition, record.offset] = label
                 else:
                     self._labels.setdefault(label.request_id, []).append(label)
+
+    def _find_published(self) -> None:
+        """Look for observed events that the training log has received since it was read."""
+        start = self._core.fold.next_offset
+        for record in self._topics.read(self._names.training, 0, start):
+            training = self._decoded(record)
+            if isinstance(training, Observed):
+                place = (training.topic, training.partition, training.offset)
+                if self._observed.get(place) == training:
+                    del self._observed[place]
 
     def _check_requests(self) -> None:
         for number in range(self._topics.partitions(self._names.label_requests)):

@@ -399,7 +399,7 @@ def test_a_limit_below_one_is_refused() -> None:
         (b"", None, None),
         (b"\na,label\n1,x\nnan,x\n", 4, "a"),
         (b'\n{"a":1,"label":"x"}\n{"a":null,"label":"x"}', 3, "a"),
-        (gzip.compress(b"a,label\n1,x\n", mtime=0, mtime=0), 1, None),
+        (gzip.compress(b"a,label\n1,x\n", mtime=0), 1, None),
     ],
 )
 def test_bad_standard_input_is_named(

@@ -169,10 +169,11 @@ def test_live_growth_is_of_the_gate(load: Any) -> None:
 
 def test_kafka_ratios_are_medians_over_turns(load: Any) -> None:
     """A ratio is the median of its turns' ratios, and null where a side was left out."""
-    compared = load("kafka_program").compared
+    program = load("kafka_program")
     rates = {"kafka": [8.0, 30.0, 7.0], "bare": [10.0, 60.0, 10.0], "sqlite": [3.0, 1.0, 2.0]}
+    passes = {name: [program.Pass(rate, 1.0) for rate in each] for name, each in rates.items()}
     lags = {"kafka": {"p50_ms": 5.0, "p99_ms": 9.0}}
-    found = compared(rates, lags)
+    found = program.compared(passes, lags)
     assert found["kafka_vs_bare"] == 0.7
     assert found["librdkafka_vs_quix"] is None
     assert found["sqlite_events_per_second"] == 2.0
@@ -205,6 +206,7 @@ def test_gate_on_kafka_is_timed(
     found = _json_of(load("kafka_program"), *arguments, "--repetitions", "1")
     rates = found["events_per_second_of_all_repetitions"]
     assert found["kafka_vs_bare"] == rates["kafka"][0] / rates["bare"][0]
+    assert all(cpu > 0.0 for cpu in found["cpu_us_per_event"].values())
     assert found["events"] == 6_000
     for lag in found["latency"].values():
         assert 0.0 < lag["p50_ms"] <= lag["p99_ms"] <= lag["max_ms"]

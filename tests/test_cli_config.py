@@ -425,6 +425,8 @@ def test_interrupt_ends_with_one_line() -> None:
     body = (
         "import signal, sys, click\n"
         "from stream_al.cli import app\n"
+        # What was started in the background of a script inherits that this signal is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "probe = click.Command('p', callback=lambda: (click.echo('up'), signal.pause()))\n"
         "app._COMMANDS['demo'] = ('__main__:probe', '')\n"
         "sys.argv[1:] = ['demo']\n"

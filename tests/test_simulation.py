@@ -304,11 +304,16 @@ def test_schedules_leave_nothing_violated(shard: int) -> None:
 def test_schedules_inject_every_kind_of_fault_at_every_step() -> None:
     """A few hundred steps of each kind are enough to meet each error at each step it may come."""
     met = set[str]()
-    for seed in range(100, 160):
+    for seed in range(100, 180):
         met |= simulate(seed).faults.keys()
-    wanted = {f"{step}:{kind.__name__}" for step, kinds in STEPS.items() for kind in kinds}
-    never = {"topics", "create", "abort"}
-    missing = {each for each in wanted - met if each.split(":")[0] not in never}
+    # Loops ask for neither of these.
+    wanted = {
+        f"{step}:{kind.__name__}"
+        for step, kinds in STEPS.items()
+        for kind in kinds
+        if step not in {"topics", "create"}
+    }
+    missing = wanted - met
     assert not missing
     assert {"crash", "pause", "switch"} <= {each.rpartition(":")[2] for each in met}
 
@@ -395,7 +400,7 @@ def test_what_is_broken_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch)
     """Each rule of delivery that is taken away shows in one of a hundred schedules."""
     broken(monkeypatch)
     found: Outcome | None = None
-    for seed in range(200, 300):
+    for seed in range(100):
         outcome = simulate(seed)
         if outcome.violations:
             found = outcome

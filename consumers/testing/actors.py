@@ -101,7 +101,10 @@ class Replica(Actor):
         config: Config,
         truths: Truths | None = None,
     ) -> None:
-        super().__init__(instance, world, config)
+        # Replicas fold at different speeds, so one takes over from another that is ahead of it.
+        fold_size = world.rng.choice([1, 5, 200])
+        loop = msgspec.structs.replace(config.loop, fold_size=fold_size)
+        super().__init__(instance, world, msgspec.structs.replace(config, loop=loop))
         self.role = role
         self._truths = truths
         self._disk: Fold | None = None

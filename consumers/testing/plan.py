@@ -93,7 +93,6 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
         message=MessageConfig(id=rng.choice([None, "id"]), exclude=("note",)),
         loop=LoopConfig(
             batch_size=rng.choice([1, 3, 10, 50]),
-            fold_size=rng.choice([2, 20, 200]),
             poll_s=rng.choice([0.05, 0.5]),
             transaction_timeout_s=rng.choice([2.0, 10.0]),
             session_timeout_s=rng.choice([3.0, 10.0]),

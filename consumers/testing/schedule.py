@@ -152,10 +152,9 @@ class _Simulation:
 
     def _rounds_to_resume(self) -> int:
         """Bound the rounds until work goes on: sessions, transactions, and a cold fold."""
-        loop = self._plan.config.loop
-        folds = self._broker.bounds(self._topics.training, 0).end / loop.fold_size
-        # A round takes a fifth of a second at least.
-        return int(40 + 2 * folds + 5 * (loop.session_timeout_s + loop.transaction_timeout_s))
+        loop, records = self._plan.config.loop, self._broker.bounds(self._topics.training, 0).end
+        # A round folds one record, and takes a fifth of a second, at least.
+        return int(40 + 2 * records + 5 * (loop.session_timeout_s + loop.transaction_timeout_s))
 
     def _lag(self) -> dict[tuple[str, Partition], int]:
         """Return the committed offsets of those inputs that hold something unprocessed."""

@@ -24,7 +24,7 @@ __all__ = ["Scheduler"]
 
 _TRACED = 300
 _NESTED = 3
-_ABOUT_COMMITS = ("send", "commit:before", "commit:prepared")
+_ABOUT_COMMITS = ("drained", "send", "commit:before", "commit:prepared", "commit:after", "abort")
 
 
 class Scheduler:
@@ -78,9 +78,8 @@ class Scheduler:
         if not self._chaos:
             return
         plan, draw = self.plan, self.rng.random()
-        if not isinstance(actor, Replica):
-            # What is tested is not them.
-            draw *= 4.0
+        # What is tested are the replicas, and most of all how they commit.
+        draw *= 4.0 if not isinstance(actor, Replica) else 0.35 if step in _ABOUT_COMMITS else 1.0
         if draw < plan.crash:
             self._note(actor, step, "crash")
             raise Crash
@@ -92,13 +91,12 @@ class Scheduler:
                 raise kind(f"injected at {step}")
             return
         draw -= plan.fail
-        pause = plan.pause * (5.0 if step in _ABOUT_COMMITS else 1.0)
-        if draw < pause:
+        if draw < plan.pause:
             if isinstance(actor, Replica):
                 self._note(actor, step, "pause")
                 self._pause(actor)
             return
-        draw -= pause
+        draw -= plan.pause
         if draw < plan.switch:
             self._note(actor, step, "switch")
             self._interleave(self.rng.randrange(1, 8))

@@ -112,12 +112,16 @@ class StoredPartition:
     @property
     def bounds(self) -> Bounds:
         """The offsets as they are now."""
-        stable = min((each.first[self.name] for each in self.undecided), default=self.end)
-        return Bounds(self.beginning, stable, self.end)
+        return Bounds(self.beginning, self._stable(), self.end)
+
+    def _stable(self) -> int:
+        if not self.undecided:
+            return self.end
+        return min(each.first[self.name] for each in self.undecided)
 
     def read(self, start: int, limit: int) -> tuple[list[Record], int]:
         """Return committed records from an offset on, and the offset to go on from."""
-        stable = self.bounds.stable
+        stable = self._stable()
         found: list[Record] = []
         for at in range(bisect_left(self._offsets, start), len(self._records)):
             record, transaction = self._records[at]
@@ -134,7 +138,7 @@ class StoredPartition:
 
         The last record stays, as what is still being written to does.
         """
-        stable = min(self.bounds.stable, self._offsets[-1] if self._offsets else 0)
+        stable = min(self._stable(), self._offsets[-1] if self._offsets else 0)
         latest: dict[bytes | None, int] = {}
         for record, transaction in self._records:
             if record.offset < stable and not _aborted(transaction):
@@ -155,7 +159,7 @@ class StoredPartition:
 
     def truncate(self, beginning: int) -> None:
         """Delete what stands before an offset, as retention does."""
-        self.beginning = max(self.beginning, min(beginning, self.bounds.stable))
+        self.beginning = max(self.beginning, min(beginning, self._stable()))
         cut = bisect_left(self._offsets, self.beginning)
         del self._offsets[:cut], self._records[:cut]
 

@@ -45,12 +45,9 @@ def to_toml(config: Config) -> str:
 
     Examples
     --------
-    >>> print("\n".join(to_toml(Config()).splitlines()[-5:]))
-    [replay]
-    # Stop after so many rows; null: all.
-    # limit = <a whole number>
-    # Events decided at a time, at most; decisions do not depend on it.
-    batch_size = 500
+    >>> print("\n".join(to_toml(Config()).splitlines()[-2:]))
+    # A process whose last round is older than this is not healthy.
+    stale_s = 60.0
     """
     lines = [_HEADER]
     for section in SECTIONS:
