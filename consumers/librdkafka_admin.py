@@ -15,7 +15,10 @@ from consumers.librdkafka_client import REACH_S, Clients, places
 from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Bounds, Partition, TopicInfo, TopicSpec
 
-__all__ = ["Admin", "Target"]
+__all__ = ["ENVELOPE_BYTES", "Admin", "Target"]
+
+ENVELOPE_BYTES = 1024
+"""What ``max.message.bytes`` allows beyond key, value and headers."""
 
 _T = TypeVar("_T")
 
@@ -57,7 +60,11 @@ class Admin:
         except FAILURES as error:
             raise self._unanswered(error_of(error), "listing topics") from error
         counts = {name: len(topic.partitions) for name, topic in found.items()}
-        return self._with_settings({n: c for n, c in counts.items() if c and n[:2] != "__"})
+        names = [name for name, count in counts.items() if count and not name.startswith("__")]
+        return {
+            name: TopicInfo(counts[name], {key: each.value for key, each in settings.items()})
+            for name, settings in self._settings(names).items()
+        }
 
     def target(self, topic: str) -> Target:
         """Look up a topic to write to.
@@ -69,11 +76,14 @@ class Admin:
         RetryError
         """
         partitions = self.partitions([topic])[topic]
-        settings = self._with_settings({topic: partitions})[topic].settings
         least, most = self._limits
+        setting = self._settings([topic])[topic].get("max.message.bytes")
+        if setting is None:
+            return Target(partitions, least)
         # Kafka's limit is on a batch as it is stored, with what surrounds the record.
-        allowed = int(settings.get("max.message.bytes", 0)) - 1024
-        return Target(partitions, min(max(least, allowed), most))
+        allowed = int(setting.value) - ENVELOPE_BYTES
+        # A topic with a limit of its own has it for a reason, as those of dead letters.
+        return Target(partitions, min(allowed, least if setting.is_default else most))
 
     def partitions(self, names: Iterable[str]) -> dict[str, int]:
         """Count the partitions of topics.
@@ -201,21 +211,17 @@ class Admin:
             for name, result in asked.items()
         }
 
-    def _with_settings(self, counts: Mapping[str, int]) -> dict[str, TopicInfo]:
-        """Add settings, all in one request; none where this user may not see them."""
-        if not counts:
+    def _settings(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Ask for settings, all in one request; none where this user may not see them."""
+        if not names:
             return {}
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in counts]
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
         asked = self._client.describe_configs(resources, request_timeout=REACH_S)
         found = {}
         for resource, result in asked.items():
-            entries = self._result(
-                result,
-                f"asking for settings of topic {resource.name!r}",
-                KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            )
-            settings = {k: e.value for k, e in (entries or {}).items() if e.value is not None}
-            found[resource.name] = TopicInfo(counts[resource.name], settings)
+            doing = f"asking for settings of topic {resource.name!r}"
+            entries = self._result(result, doing, KafkaError.TOPIC_AUTHORIZATION_FAILED) or {}
+            found[resource.name] = {k: e for k, e in entries.items() if e.value is not None}
         return found
 
     def _result(self, result: Future[Any], doing: str, expected: int | None = None) -> Any:  # noqa: ANN401

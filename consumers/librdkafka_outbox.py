@@ -9,12 +9,16 @@ from typing import Any
 from confluent_kafka import Producer
 
 from consumers.errors import RetryError, StopError, TooLargeError
-from consumers.librdkafka_admin import Target
+from consumers.librdkafka_admin import ENVELOPE_BYTES, Target
 from consumers.log import Out, size_of
 
 __all__ = ["Outbox"]
 
 _ROOM_S = 0.1
+
+_RECORD_BYTES = 100
+_HEADER_BYTES = 10
+"""What a record, and each of its headers, takes beyond names and values, at most."""
 
 
 class Outbox:
@@ -55,9 +59,9 @@ class Outbox:
             # Cheaper than exact: a character of a header's name takes four bytes at most.
             most = (len(value) if value else 0) + (len(key) if key else 0)
             for name, held in headers:
-                most += 4 * len(name) + (len(held) if held else 0)
-            if most > target.limit and (size := size_of(out)) > target.limit:
-                raise TooLargeError(topic, size, target.limit)
+                most += 4 * len(name) + (len(held) if held else 0) + _HEADER_BYTES
+            if most > target.limit:
+                _check(out, target.limit)
             given: Any = (topic, value, key, partition, None, None, 0, list(headers))
             try:
                 produce(*given)
@@ -88,3 +92,10 @@ class Outbox:
                 f"topic {topic!r} has {target.partitions} partitions and no {partition}"
             )
         return target
+
+
+def _check(out: Out, limit: int) -> None:
+    size = size_of(out)
+    overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
+    if size > limit or size + overhead > limit + ENVELOPE_BYTES:
+        raise TooLargeError(out.topic, size, limit)

@@ -15,12 +15,14 @@ from consumers.log import Out, Writer
 
 __all__ = ["LibrdkafkaWriter"]
 
+_KEEP_MS = 120_000
+
 
 class LibrdkafkaWriter(Writer):
     """Writes records, each stored once and in order, on librdkafka.
 
     While no broker answers, what was taken stays queued: a `RetryError` of `send` or `flush` loses
-    nothing.
+    nothing. After two minutes of that it is given up, with a `StopError`.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ class LibrdkafkaWriter(Writer):
         self._reports = Reports()
         settings = {
             "enable.idempotence": True,
-            "message.timeout.ms": 0,
+            "message.timeout.ms": _KEEP_MS,
             "linger.ms": 5,
             "on_delivery": lambda error, _: failures.append(error),
             "delivery.report.only.error": True,

@@ -92,6 +92,8 @@ def configure(level: str = "info", form: Form = "auto", stream: TextIO | None = 
     logging.basicConfig(level=least, handlers=[handler], force=True)
     kafka = logging.WARNING if least <= logging.WARNING else logging.CRITICAL
     logging.getLogger("kafka").setLevel(kafka)
+    # It complains of each callback that took .1 s, which on a busy machine is many a second.
+    logging.getLogger("kafka.net.selector").setLevel(max(kafka, logging.ERROR))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(least),
