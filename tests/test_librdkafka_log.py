@@ -1,0 +1,617 @@
+"""What only the librdkafka driver has: its threads, its queues, its way of hanging and fencing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
+from kafka import KafkaAdminClient
+from kafka.admin import MemberToRemove
+
+from consumers.errors import (
+    AbortError,
+    LogError,
+    RebuildError,
+    RetryError,
+    StopError,
+    TooLargeError,
+)
+from consumers.librdkafka_client import PRODUCER
+from consumers.librdkafka_log import LibrdkafkaLog
+from consumers.librdkafka_watch import Watch
+from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
+from consumers.testing.broker import Broker
+from stream_al.config import LogConfig, LoopConfig, SecurityConfig
+from stream_al.errors import ConfigError
+
+T = TypeVar("T")
+
+LIMIT = 20_000
+LOOP = LoopConfig(session_timeout_s=6.0, commit_timeout_s=5.0, transaction_timeout_s=5.0)
+PATIENCE_S = 30.0
+
+
+class World:
+    """Topics of one test, and the processes that would use them."""
+
+    def __init__(self, brokers: str, partitions: int = 1, loop: LoopConfig = LOOP) -> None:
+        self.name = f"t{uuid.uuid4().hex[:8]}"
+        self.brokers = brokers
+        self.loop = loop
+        self.events, self.out = f"{self.name}.events", f"{self.name}.out"
+        self.group = f"{self.name}.gate"
+        self._members: list[Member] = []
+        self._logs: list[LibrdkafkaLog] = []
+        self.log = self.process("host")
+        self.log.create([TopicSpec(self.events, partitions), TopicSpec(self.out, partitions)])
+
+    @property
+    def first(self) -> Partition:
+        """The first partition of the events."""
+        return Partition(self.events, 0)
+
+    def process(self, instance: str | None) -> LibrdkafkaLog:
+        """Open the log as a process of that name does."""
+        config = LogConfig(
+            driver="librdkafka",
+            brokers=self.brokers,
+            name=self.name,
+            instance=instance,
+            events=self.events,
+            max_record_bytes=LIMIT,
+        )
+        self._logs.append(LibrdkafkaLog(config, SecurityConfig(), self.loop))
+        return self._logs[-1]
+
+    def member(self, instance: str = "a", assignor: str = "range") -> Member:
+        """Open a member that is closed with the world."""
+        member = self.process(instance).member("gate", [self.events], assignor)
+        self._members.append(member)
+        return member
+
+    def reader(self, count: int = 1) -> Member:
+        """Open a member that has read so many events."""
+        self.feed(count)
+        member = self.member()
+        join(member)
+        read(member, count)
+        return member
+
+    def evict(self, instance: str) -> None:
+        """Remove a member from the group, as the end of its session would."""
+        admin = KafkaAdminClient(bootstrap_servers=self.brokers)
+        who = MemberToRemove(group_instance_id=f"{self.group}.{instance}")
+        admin.remove_group_members(self.group, [who])
+        admin.close()
+
+    def limit(self, topic: str, size: int) -> None:
+        """Change how large a topic's records may be."""
+        entry = ConfigEntry(
+            "max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET
+        )
+        resource = ConfigResource("topic", topic, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": self.brokers})
+        for result in admin.incremental_alter_configs([resource]).values():
+            result.result(10)
+
+    def feed(self, count: int, partitions: int = 1) -> None:
+        """Write numbered events, to each partition in its turn."""
+        writer = self.log.writer()
+        for number in range(count):
+            writer.send(Out(self.events, b"%d" % number, partition=number % partitions))
+        writer.close()
+
+    def values(self, partition: int = 0) -> list[bytes | None]:
+        """Return what was put out and committed."""
+        return [record.value for record in self.log.read(self.out, partition)]
+
+    def committed(self, member: Member) -> int | None:
+        """Return the committed offset of the first partition of the events."""
+        return member.committed([self.first])[self.first]
+
+    def close(self) -> None:
+        """Close all."""
+        for member in self._members:
+            member.close()
+        for log in self._logs:
+            log.close()
+
+
+@pytest.fixture
+def world(kafka_brokers: str) -> Iterator[World]:
+    """One partition of events and of outputs."""
+    world = World(kafka_brokers)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def wide(kafka_brokers: str) -> Iterator[World]:
+    """Four partitions."""
+    world = World(kafka_brokers, partitions=4)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def own_broker(kafka_brokers: str) -> Iterator[Broker]:  # noqa: ARG001 - skips where there is none
+    """Give a broker that a test may hurt."""
+    with Broker() as broker:
+        yield broker
+
+
+def poll_until(member: Member, enough: Callable[[Batch], bool]) -> Batch:
+    """Poll until a batch is what was waited for."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        batch = member.poll(0.2, 1000)
+        if enough(batch):
+            return batch
+    raise AssertionError("this has not come about in time")
+
+
+def join(member: Member) -> frozenset[Partition]:
+    """Poll until there are partitions, and read them from their beginnings."""
+    gained = poll_until(member, lambda batch: bool(batch.gained)).gained
+    member.seek(dict.fromkeys(gained, 0))
+    return gained
+
+
+def read(member: Member, count: int) -> list[Record]:
+    """Poll until so many records have come."""
+    found: list[Record] = []
+
+    def enough(batch: Batch) -> bool:
+        found.extend(batch.records)
+        return len(found) >= count
+
+    poll_until(member, enough)
+    return found
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Call until it is not told to try again."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call()
+        except RetryError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def share(members: list[Member], enough: Callable[[list[Batch]], bool]) -> list[Batch]:
+    """Poll all members in turn until their last batches are what was waited for."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        batches = [member.poll(0.1, 1000) for member in members]
+        if enough(batches):
+            return batches
+    raise AssertionError("the members have not come to terms in time")
+
+
+def test_a_missing_extra_is_named_with_its_remedy() -> None:
+    """Without confluent-kafka the configuration is wrong, and says what to install."""
+    code = (
+        "import sys; sys.modules['confluent_kafka'] = None\n"
+        "from consumers.drivers import open_log\n"
+        "from stream_al.config import Config, LogConfig\n"
+        "from stream_al.errors import ConfigError\n"
+        "try: open_log(Config(log=LogConfig(driver='librdkafka')))\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("log.driver: ")
+    assert "pip install 'stream-al[librdkafka]'" in done.stdout
+
+
+def test_a_process_needs_a_name(world: World) -> None:
+    """A static member without an instance is refused before it joins anything."""
+    with pytest.raises(ConfigError, match=r"log\.instance"):
+        world.process(None).member("gate", [world.events])
+
+
+def test_single_records_are_polled_at_once(world: World) -> None:
+    """A poll does not wait for as many records as it may bring: one alone comes within 50 ms."""
+    member, writer = world.member(), world.log.writer()
+    join(member)
+    waits = []
+    for _ in range(30):
+        writer.send(Out(world.events, b"x"))
+        writer.flush()
+        stored = time.monotonic()
+        assert len(read(member, 1)) == 1
+        waits.append(time.monotonic() - stored)
+    writer.close()
+    assert statistics.median(waits) < 0.05
+
+
+def test_sending_waits_while_the_queue_is_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More records than the producer's queue holds go out in order, never more than it at once."""
+    monkeypatch.setitem(PRODUCER, "queue.buffering.max.messages", 100)
+    member = world.reader()
+    producer = member._transactions._producer  # type: ignore[attr-defined]
+    queued = []
+
+    def outs() -> Iterator[Out]:
+        for number in range(5000):
+            queued.append(len(producer))
+            yield Out(world.out, b"%d" % number, partition=0)
+
+    member.send(outs())
+    member.commit({world.first: 1})
+    assert max(queued) == 100
+    assert world.values() == [b"%d" % number for number in range(5000)]
+
+
+def test_a_commit_outside_of_a_stable_group_is_aborted(world: World) -> None:
+    """Nothing can be committed before a poll brought partitions, nor for those of others."""
+    world.feed(1)
+    member = world.member()
+    member.send([Out(world.out, b"early")])
+    with pytest.raises(AbortError, match="rebalancing"):
+        member.commit({world.first: 1})
+    member.abort()
+    join(member)
+    with pytest.raises(AbortError, match="not this member's"):
+        member.commit({Partition(world.out, 0): 1})
+    with pytest.raises(ValueError, match="not assigned"):
+        member.seek({Partition(world.out, 0): 1})
+    member.abort()
+    assert world.values() == []
+
+
+def test_a_rebalance_in_the_middle_of_a_batch_loses_nothing(wide: World) -> None:
+    """What was polled before another member knocks is committed before partitions are shared."""
+    wide.feed(8, partitions=4)
+    first, second = wide.member("a"), wide.member("b")
+    join(first)
+    records = read(first, 8)
+    # Knocks, and cannot be let in before the first polls again.
+    assert not second.poll(1.0, 10).assigned
+    first.send([Out(wide.out, r.value, partition=0) for r in records])
+    first.commit(dict.fromkeys({Partition(r.topic, r.partition) for r in records}, 2))
+    batches = share([first, second], lambda each: all(len(b.assigned) == 2 for b in each))
+    assert len(batches[0].assigned | batches[1].assigned) == 4
+    every = [Partition(wide.events, n) for n in range(4)]
+    assert set(second.committed(every).values()) == {2}
+    assert sorted(filter(None, wide.values())) == [b"%d" % i for i in range(8)]
+
+
+def test_only_some_partitions_move_cooperatively(wide: World) -> None:
+    """With cooperative-sticky a member reads on in what stays its own, and gains nothing anew."""
+    first = wide.member("a", "cooperative-sticky")
+    assert len(join(first)) == 4
+    second = wide.member("b", "cooperative-sticky")
+    gained: list[set[Partition]] = [set(), set()]
+
+    def shared(batches: list[Batch]) -> bool:
+        for known, batch in zip(gained, batches, strict=True):
+            known |= batch.gained
+        return len(batches[0].assigned) == 2 == len(gained[1])
+
+    kept = share([first, second], shared)[0].assigned
+    assert not gained[0]
+    assert not kept & gained[1]
+    wide.feed(4, partitions=4)
+    found = read(first, 2)
+    assert {Partition(r.topic, r.partition) for r in found} == kept
+
+
+def test_a_restarted_member_keeps_its_seat(wide: World) -> None:
+    """Closing sends no leave: a restart has the same partitions at once, and nobody rebalances."""
+    first, second = wide.member("a"), wide.member("b")
+    batches = share([first, second], lambda each: all(len(b.assigned) == 2 for b in each))
+    first.close()
+    began = time.monotonic()
+    batch = poll_until(wide.member("a"), lambda batch: bool(batch.gained))
+    assert time.monotonic() - began < 5.0
+    assert batch.assigned == batches[0].assigned
+    for _ in range(5):
+        other = second.poll(0.2, 10)
+        assert other.stable
+        assert not other.gained
+
+
+def test_a_member_whose_seat_was_taken_stops(world: World) -> None:
+    """A second process with the same identity ends the first, whatever that does next."""
+    first = world.reader()
+    second = world.member()
+    join(second)
+    first.send([Out(world.out, b"first")])
+    with pytest.raises(StopError, match="another process"):
+        first.commit({world.first: 1})
+    with pytest.raises(StopError, match="fenced"):
+        poll_until(first, lambda _: False)
+    with pytest.raises(StopError, match="fenced"):
+        first.poll(0.0, 1)
+    second.send([Out(world.out, b"second")])
+    second.commit({world.first: 1})
+    assert world.values() == [b"second"]
+
+
+def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
+    """A commit after eviction is refused, and what it held is never seen."""
+    evicted = world.reader(5)
+    world.evict("a")
+    heir = world.member("b")
+    join(heir)
+    read(heir, 5)
+    heir.commit({world.first: 5})
+    evicted.send([Out(world.out, b"late")])
+    with pytest.raises(AbortError):
+        evicted.commit({world.first: 3})
+    evicted.abort()
+    assert world.committed(heir) == 5
+    assert world.values() == []
+
+
+def test_a_member_that_was_evicted_comes_back_empty_handed(world: World) -> None:
+    """After an eviction the member rejoins, gains its partitions anew, and can commit again."""
+    member = world.reader(2)
+    world.evict("a")
+    assert join(member) == {world.first}
+    assert len(read(member, 2)) == 2
+    member.commit({world.first: 2})
+    assert world.committed(member) == 2
+
+
+def test_a_transaction_that_took_too_long_is_not_taken_for_a_second_process(
+    kafka_brokers: str,
+) -> None:
+    """A transaction that the broker has timed out is rebuilt: the seat is still this member's."""
+    world = World(kafka_brokers, loop=LoopConfig(session_timeout_s=6.0, transaction_timeout_s=1.0))
+    member = world.reader()
+    member.send([Out(world.out, b"late")])
+    end = time.monotonic() + PATIENCE_S
+    while world.log.bounds(world.out, 0) != (0, 2, 2) and time.monotonic() < end:
+        time.sleep(0.1)
+    with pytest.raises(RebuildError, match="fenced"):
+        member.commit({world.first: 1})
+    member.close()
+    again = world.member()
+    join(again)
+    read(again, 1)
+    again.send([Out(world.out, b"in time")])
+    again.commit({world.first: 1})
+    assert world.values() == [b"in time"]
+    world.close()
+
+
+@pytest.mark.parametrize("assignor", ["range", "cooperative-sticky"])
+def test_members_that_come_and_go_process_each_record_once(wide: World, assignor: str) -> None:
+    """However members join, close, abort and restart: each record is put out once, in order."""
+    seed = 7
+    wide.feed(6000, partitions=4)
+    end = time.monotonic() + 8.0
+
+    def one_life(rng: random.Random, member: Member) -> None:
+        todo: set[Partition] = set()
+        leaves = min(end, time.monotonic() + rng.uniform(0.5, 2.5))
+        while time.monotonic() < leaves:
+            batch = member.poll(0.05, rng.choice([1, 20, 100]))
+            if not batch.stable:
+                continue
+            try:
+                todo |= batch.gained
+                found = member.committed(todo)
+                member.seek({place: found[place] or 0 for place in todo & batch.assigned})
+                todo = set()
+                if not batch.records:
+                    continue
+                member.send([Out(wide.out, r.value, partition=r.partition) for r in batch.records])
+                if rng.random() < 0.1:
+                    raise AbortError("as the machine may")
+                offsets = {Partition(r.topic, r.partition): r.offset + 1 for r in batch.records}
+                member.commit(offsets)
+            except AbortError:
+                member.abort()
+                todo = set(batch.assigned)
+
+    def process(number: int) -> None:
+        rng = random.Random(f"{seed} {number}")
+        while time.monotonic() < end:
+            member = wide.member(f"p{number}", assignor)
+            one_life(rng, member)
+            member.close()
+
+    threads = [threading.Thread(target=process, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [wide.values(number) for number in range(4)]
+    for number, values in enumerate(done):
+        assert values == [b"%d" % n for n in range(number, 6000, 4)][: len(values)], f"seed {seed}"
+    assert sum(map(len, done)) > 100, f"seed {seed}"
+
+
+def test_a_record_that_the_broker_refuses_stops_with_the_setting_to_change(world: World) -> None:
+    """What a broker refuses leaves nothing behind, and says which limit is in the way."""
+    member = world.reader()
+    member.send([Out(world.out, b"x")])
+    member.commit({world.first: 0})
+    world.limit(world.out, 2000)
+    time.sleep(0.2)
+    member.send([Out(world.out, b"small"), Out(world.out, random.Random(1).randbytes(10_000))])
+    with pytest.raises(StopError, match=r"max\.message\.bytes"):
+        member.commit({world.first: 1})
+    member.abort()
+    with pytest.raises(TooLargeError):
+        member.send([Out(world.out, b"y"), Out(world.out, bytes(10_000))])
+    member.commit({world.first: 1})
+    assert world.values() == [b"x", b"y"]
+
+
+def test_what_cannot_be_compressed_fits_too(world: World) -> None:
+    """Records of exactly the limit get there whether compression helps or not."""
+    topic = f"{world.name}.exact"
+    world.log.create([TopicSpec(topic, 1, {"max.message.bytes": str(LIMIT + 1024)})])
+    values = [random.Random(n).randbytes(LIMIT) for n in range(3)] + [bytes(LIMIT)]
+    writer = world.log.writer()
+    for value in values:
+        writer.send(Out(topic, value))
+    writer.close()
+    assert [record.value for record in world.log.read(topic, 0)] == values
+
+
+def test_what_headers_add_counts_towards_the_limit(world: World) -> None:
+    """A record that would fit without the overhead of its many headers is refused at once."""
+    topic = f"{world.name}.headers"
+    world.log.create([TopicSpec(topic, 1, {"max.message.bytes": str(LIMIT + 1024)})])
+    headers = tuple(("", b"") for _ in range(200))
+    writer = world.log.writer()
+    with pytest.raises(TooLargeError):
+        writer.send(Out(topic, bytes(LIMIT), headers=headers))
+    writer.send(Out(topic, bytes(18_000), headers=headers))
+    writer.close()
+    assert [len(record.value or b"") for record in world.log.read(topic, 0)] == [18_000]
+
+
+def test_a_position_that_retention_has_passed_stops_the_process(world: World) -> None:
+    """Records that were deleted before they were read are never skipped in silence."""
+    world.feed(3)
+    admin = AdminClient({"bootstrap.servers": world.brokers})
+    for result in admin.delete_records([TopicPartition(world.events, 0, 2)]).values():
+        result.result(10)
+    member = world.member()
+    gained = poll_until(member, lambda batch: bool(batch.gained)).gained
+    member.seek(dict.fromkeys(gained, 1))
+    with pytest.raises(StopError, match="retention"):
+        poll_until(member, lambda _: False)
+
+
+def test_members_with_different_assignors_do_not_mix(world: World) -> None:
+    """A member that would share partitions in another way is refused with the reason."""
+    first = world.member("a", "range")
+    join(first)
+    second = world.member("b", "cooperative-sticky")
+    with pytest.raises(StopError, match=r"log\.assignor"):
+        poll_until(second, lambda _: False)
+
+
+def test_calls_that_hang_are_left_behind_three_times() -> None:
+    """A call that never returns is given up; the third at once ends the process."""
+    watch, free = Watch(), threading.Event()
+
+    def hang() -> None:
+        free.wait()
+
+    try:
+        for _ in range(2):
+            with pytest.raises(RebuildError, match=r"0\.01 s"):
+                watch.run(hang, 0.01, "a commit")
+        with pytest.raises(StopError, match="3 times"):
+            watch.run(hang, 0.01, "a commit")
+    finally:
+        free.set()
+
+
+def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
+    """While a broker is silent a commit ends in time; afterwards it stands whole, or not at all."""
+    world = World(own_broker.address, loop=LoopConfig(session_timeout_s=6.0, commit_timeout_s=1.0))
+    member = world.reader()
+    member.send([Out(world.out, b"perhaps")])
+    os.kill(own_broker.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(RebuildError):
+            member.commit({world.first: 1})
+        member.close()
+        assert time.monotonic() - began < 9.0
+    finally:
+        os.kill(own_broker.pid, signal.SIGCONT)
+    again = patiently(world.member)
+    found = world.committed(again)
+    assert (found, world.values()) in ((None, []), (1, [b"perhaps"]))
+    join(again)
+    again.send([Out(world.out, b"certainly")])
+    again.commit({world.first: 1})
+    assert world.values()[-1] == b"certainly"
+    world.close()
+
+
+def test_a_broker_that_is_gone_is_told_and_waited_for(
+    own_broker: Broker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a broker calls ask for patience, in the log only; with it back, work goes on.
+
+    The outage outlasts the session, after which librdkafka takes its own seat for a stranger's.
+    """
+    monkeypatch.setattr("consumers.librdkafka_admin.REACH_S", 1.0)
+    caplog.set_level(logging.WARNING)
+    world = World(own_broker.address, loop=LoopConfig(session_timeout_s=2.0, commit_timeout_s=2.0))
+    member = world.reader()
+    member.commit({world.first: 1})
+    writer, tail = world.log.writer(), world.log.tail(world.events, 0, 1)
+    other = world.member("b")
+    other.send([Out(world.out, b"never")])
+    own_broker.kill()
+    with pytest.raises(RetryError, match="no broker"):
+        poll_until(member, lambda _: False)
+    with pytest.raises(RetryError):
+        world.log.bounds(world.events, 0)
+    with pytest.raises(RetryError, match="no broker"):
+        while True:
+            tail.poll(0.2, 1)
+    writer.send(Out(world.events, b"kept"))
+    with pytest.raises(RetryError, match="1 records"):
+        writer.flush()
+    began = time.monotonic()
+    other.close()
+    assert time.monotonic() - began < 7.0
+    time.sleep(2.5)
+    own_broker.start()
+    patiently(writer.flush)
+    writer.close()
+    try:
+        patiently(lambda: join(member))
+    except RebuildError:
+        member.close()
+        member = patiently(world.member)
+        patiently(lambda: join(member))
+    assert [record.value for record in patiently(lambda: read(member, 2))] == [b"0", b"kept"]
+    member.commit({world.first: 2})
+    assert world.committed(member) == 2
+    assert [record.value for record in patiently(lambda: tail.poll(5.0, 10))] == [b"kept"]
+    tail.close()
+    world.close()
+    assert not capfd.readouterr().err
+    heard = [record for record in caplog.records if record.name == "consumers.librdkafka"]
+    assert any("Connection refused" in record.getMessage() for record in heard)
+    assert len(heard) < 100
+    assert all(record.levelno == logging.WARNING for record in heard)
+
+
+def test_errors_of_the_log_are_the_contracts_own(world: World) -> None:
+    """No error of confluent-kafka itself leaves the driver."""
+    with pytest.raises(StopError, match="nowhere"):
+        world.log.member("gate", ["nowhere"])
+    with pytest.raises(StopError, match="no partition 7"):
+        world.log.tail(world.events, 7, 0)
+    with pytest.raises(LogError, match="INVALID_CONFIG"):
+        world.log.create([TopicSpec(f"{world.name}.odd", 1, {"cleanup.policy": "sometimes"})])
