@@ -139,7 +139,8 @@ def error_of(raised: Any) -> KafkaError:  # noqa: ANN401 - what type checkers ta
 
 def is_fatal(error: KafkaError) -> bool:
     """Tell whether the client that has the error can do nothing any more."""
-    return error.fatal() or error.code() == KafkaError._FATAL
+    fatal: bool = error.fatal() or error.code() == KafkaError._FATAL
+    return fatal
 
 
 def meaning(error: KafkaError, doing: str, otherwise: type[LogError] = RetryError) -> LogError:

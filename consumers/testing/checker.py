@@ -65,7 +65,11 @@ def check(
 
 
 def committed_offsets(log: Log, config: Config) -> dict[str, dict[Partition, int | None]]:
-    """Ask for the committed offsets of gate and ledger, without taking part in their groups."""
+    """Ask for the committed offsets of gate and ledger, without taking part in their groups.
+
+    While those groups have members, `log` must not be of the driver ``librdkafka``, which joins a
+    group before it polls; ``kafka`` on the same brokers does not.
+    """
     topics, known = Topics.of(config.log), log.topics()
     inputs = {"gate": (topics.events,), "ledger": (topics.label_requests, topics.labels)}
     found = {}

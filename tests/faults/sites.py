@@ -114,6 +114,6 @@ class KafkaSite(Site):
         self.proxy.cut()
 
     def open(self) -> Log:
-        """Open it at the broker itself."""
-        log = msgspec.structs.replace(self.config.log, brokers=self.broker.internal)
+        """Open it at the broker itself, with the driver that joins no group before it polls."""
+        log = msgspec.structs.replace(self.config.log, driver="kafka", brokers=self.broker.internal)
         return open_log(msgspec.structs.replace(self.config, log=log))
