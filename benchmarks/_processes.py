@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from _common import processor_seconds
 from stream_al import Config
 from stream_al.errors import StreamAlError
 
-__all__ = ["GATE", "BenchmarkError", "Processes", "running", "wait_until"]
+__all__ = ["GATE", "BenchmarkError", "Processes", "exit_at_sigterm", "running", "wait_until"]
 
 GATE = (sys.executable, "-m", "stream_al", "run", "gate")
 """The command that runs a gate."""
@@ -143,3 +144,8 @@ def wait_until(holds: Callable[[], bool], check: Callable[[], None], what: str) 
         if time.monotonic() > deadline:
             raise BenchmarkError(f"waited {_LONGEST_S:.0f} s for {what}")
         time.sleep(_LOOK_S)
+
+
+def exit_at_sigterm() -> None:
+    """Let SIGTERM end this program as an error does, so that it ends what it has started."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -27,7 +27,7 @@ import click
 import msgspec
 from _common import resident_bytes
 from _events import learnt, make_messages
-from _processes import GATE, Processes, running
+from _processes import GATE, Processes, exit_at_sigterm, running
 
 from consumers.drivers import open_log
 from consumers.log import Log, Out
@@ -163,4 +163,5 @@ def main(events: int, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
+    exit_at_sigterm()
     main()

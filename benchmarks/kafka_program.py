@@ -45,7 +45,7 @@ from typing import Any
 
 import click
 from _events import EVENT_BYTES, make_messages
-from _processes import BenchmarkError
+from _processes import BenchmarkError, exit_at_sigterm
 from kafka_latency import RATE, latency
 from kafka_quix_environment import QUIX, quix_python
 from kafka_runs import BATCH, Pass, Site, gate_config, prepare
@@ -267,4 +267,5 @@ def main(events: int, repetitions: int, quick: bool, only: tuple[str, ...], as_j
 
 
 if __name__ == "__main__":
+    exit_at_sigterm()
     main()

@@ -13,10 +13,22 @@ from consumers.librdkafka_errors import FAILURES, Lines, Reports
 from consumers.log import Partition, Record
 from stream_al.config import LogConfig, SecurityConfig
 
-__all__ = ["CONSUMER", "PRODUCER", "REACH_S", "SOCKET_MS", "Clients", "places", "record_of"]
+__all__ = [
+    "CONSUMER",
+    "PRODUCER",
+    "REACH_S",
+    "SLICE_S",
+    "SOCKET_MS",
+    "Clients",
+    "places",
+    "record_of",
+]
 
 REACH_S = 10.0
 """How long a request to the log may take."""
+
+SLICE_S = 0.05
+"""How long to wait at a time, so that what is no record is noticed soon."""
 
 SOCKET_MS = 10_000
 """After this long without an answer a connection is given up."""

@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 
 from consumers.errors import LogError, RebuildError, RetryError, StopError
 from consumers.librdkafka_admin import Admin
-from consumers.librdkafka_client import CONSUMER, Clients, places, record_of
+from consumers.librdkafka_client import CONSUMER, SLICE_S, Clients, places, record_of
 from consumers.librdkafka_errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.log import Batch, Partition, Record
 from stream_al.config import LoopConfig
@@ -19,9 +19,6 @@ from stream_al.config import LoopConfig
 __all__ = ["Group"]
 
 _logger = logging.getLogger("consumers.librdkafka")
-
-_SLICE_S = 0.05
-"""How long to wait at a time, so that what a rebalance brings is told soon."""
 
 _TAKEN_S = 1.0
 
@@ -82,12 +79,12 @@ class Group:
                 "max.poll.interval.ms": int(max(loop.session_timeout_s, 300.0) * 1000),
             },
         )
-        self._consumer.subscribe(
-            list(topics),
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
-        )
+        told = {
+            "on_assign": self._on_assign,
+            "on_revoke": self._on_revoke,
+            "on_lost": self._on_lost,
+        }
+        self._consumer.subscribe(list(topics), **told)
 
     def poll(self, timeout_s: float, max_records: int) -> Batch:
         """Wait for records, and take part in the group.
@@ -106,7 +103,10 @@ class Group:
             generation = self._consumer.consumer_group_metadata()
             member_id = self._consumer.memberid()
         except FAILURES as error:
-            raise self._meaning(error, "polling") from error
+            # What may have been fetched by then is to be sought again.
+            self._gained |= self.assigned
+            self._begun.clear()
+            raise self._told(error_of(error), "polling") from error
         if self._reports.refused:
             raise StopError(f"group {self._name!r}: brokers refuse access: {self._reports.refused}")
         if self._reports.unreachable and not records:
@@ -143,7 +143,7 @@ class Group:
                 if new:
                     self._consumer.incremental_assign(places(new))
         except FAILURES as error:
-            raise self._meaning(error, "seeking") from error
+            raise self._told(error_of(error), "seeking") from error
         self._begun |= positions
         for place in positions:
             self._ends.pop(place, None)
@@ -158,7 +158,7 @@ class Group:
         try:
             found = self._consumer.committed(places(partitions), self._committed_s)
         except FAILURES as error:
-            raise self._meaning(error, "asking for committed offsets") from error
+            raise self._told(error_of(error), "asking for committed offsets") from error
         for place in found:
             if place.error is not None:
                 raise meaning(place.error, f"group {self._name!r}: committed offsets")
@@ -189,7 +189,7 @@ class Group:
             ):
                 if time.monotonic() > end:
                     return False
-                time.sleep(_SLICE_S)
+                time.sleep(SLICE_S)
         except LogError as error:
             _logger.warning("whether another process has joined is not known: %s", error)
             return False
@@ -209,11 +209,11 @@ class Group:
         # wait for one and take what came along.
         end = time.monotonic() + timeout_s
         records = self._records(self._consumer.consume(max_records, 0))
-        while not records and not self._moved:
+        while not records and not self._moved and not self._reports.unreachable:
             left = end - time.monotonic()
             if left <= 0:
                 break
-            found = self._consumer.consume(1, min(left, _SLICE_S))
+            found = self._consumer.consume(1, min(left, SLICE_S))
             if found and max_records > 1:
                 found += self._consumer.consume(max_records - 1, 0)
             records = self._records(found)
@@ -258,9 +258,6 @@ class Group:
             place = Partition(record.topic, record.partition)
             self._gained.add(place)
             self._begun.pop(place, None)
-
-    def _meaning(self, raised: BaseException, doing: str) -> LogError:
-        return self._told(error_of(raised), doing)
 
     def _told(self, error: KafkaError, doing: str) -> LogError:
         doing = f"group {self._name!r}: {doing}"

@@ -53,7 +53,8 @@ class LibrdkafkaLog(Log):
         self._watch = Watch()
         self._admin = Admin(self._clients, log.max_record_bytes)
 
-    def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:  # noqa: D102
+    def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:
+        """Open a static member of ``<name>.<role>``, which joins in the background at once."""
         if self._config.instance is None:
             raise ConfigError("must name this process among those of its role", "log.instance")
         counts = self._admin.partitions(topics)
@@ -80,23 +81,29 @@ class LibrdkafkaLog(Log):
             raise
         return LibrdkafkaMember(member, transactions)
 
-    def tail(self, topic: str, partition: int, start: int) -> Tail:  # noqa: D102
+    def tail(self, topic: str, partition: int, start: int) -> Tail:
+        """Open a consumer outside of any group."""
         if partition >= self._admin.partitions([topic])[topic]:
             raise StopError(f"topic {topic!r} has no partition {partition}")
         group = f"{self._config.name}.tail"
         return LibrdkafkaTail(self._clients, group, Partition(topic, partition), start)
 
-    def writer(self) -> Writer:  # noqa: D102
+    def writer(self) -> Writer:
+        """Open an idempotent producer."""
         return LibrdkafkaWriter(self._clients, self._admin.target, self._loop.commit_timeout_s)
 
-    def bounds(self, topic: str, partition: int) -> Bounds:  # noqa: D102
+    def bounds(self, topic: str, partition: int) -> Bounds:
+        """Ask the partition's leader."""
         return self._admin.bounds(Partition(topic, partition))
 
-    def topics(self) -> dict[str, TopicInfo]:  # noqa: D102
+    def topics(self) -> dict[str, TopicInfo]:
+        """Ask for all topics, and for all their settings in one request."""
         return self._admin.topics()
 
-    def create(self, specs: Iterable[TopicSpec]) -> None:  # noqa: D102
+    def create(self, specs: Iterable[TopicSpec]) -> None:
+        """Create topics with the broker's default replication, and wait until they have leaders."""
         self._admin.create(specs)
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
+        """End the client that asks for all this."""
         self._admin.close()

@@ -29,23 +29,29 @@ class LibrdkafkaMember(Member):
         self._transactions = transactions
         self._closed = False
 
-    def poll(self, timeout_s: float, max_records: int) -> Batch:  # noqa: D102
+    def poll(self, timeout_s: float, max_records: int) -> Batch:
+        """Serve what the group's threads have to say, and return what they fetched."""
         return self._group.poll(timeout_s, max_records)
 
-    def seek(self, positions: Mapping[Partition, int]) -> None:  # noqa: D102
+    def seek(self, positions: Mapping[Partition, int]) -> None:
+        """Fetch from here; what the queue still holds is passed over."""
         self._group.seek(positions)
 
-    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:  # noqa: D102
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
+        """Ask the group's coordinator for stable offsets."""
         return self._group.committed(partitions)
 
-    def drained(self, partitions: Iterable[Partition]) -> frozenset[Partition]:  # noqa: D102
+    def drained(self, partitions: Iterable[Partition]) -> frozenset[Partition]:
+        """Compare what was polled with the last stable offsets."""
         return self._group.drained(partitions)
 
-    def send(self, outs: Iterable[Out]) -> None:  # noqa: D102
+    def send(self, outs: Iterable[Out]) -> None:
+        """Hand over to the producer, which sends in the background."""
         with self._fencing():
             self._transactions.send(outs)
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:  # noqa: D102
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Send the offsets with the generation of the last poll, then end the transaction."""
         if not offsets:
             raise ValueError("a commit needs at least one offset")
         generation = self._group.generation
@@ -56,10 +62,12 @@ class LibrdkafkaMember(Member):
         with self._fencing():
             self._transactions.commit(offsets, generation)
 
-    def abort(self) -> None:  # noqa: D102
+    def abort(self) -> None:
+        """Throw away what is queued, and end the transaction."""
         self._transactions.abort()
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
+        """Leave the group, keeping the seat, and give up what is open."""
         if self._closed:
             return
         self._closed = True

@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError
 
 from consumers.errors import RebuildError, StopError
-from consumers.librdkafka_client import CONSUMER, Clients, places, record_of
+from consumers.librdkafka_client import CONSUMER, SLICE_S, Clients, places, record_of
 from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Partition, Record, Tail
 
@@ -35,19 +35,21 @@ class LibrdkafkaTail(Tail):
         self._consumer.assign(places({place: start}))
 
     @property
-    def position(self) -> int:  # noqa: D102
+    def position(self) -> int:
+        """What was polled, or the end that was passed."""
         return self._position
 
-    def poll(self, timeout_s: float, max_records: int) -> list[Record]:  # noqa: D102
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """Return what is there, else what comes first."""
         end = time.monotonic() + timeout_s
         try:
             began = self._position
             records = self._records(self._consumer.consume(max_records, 0))
-            while not records and self._position == began:
+            while not records and self._position == began and not self._reports.unreachable:
                 left = end - time.monotonic()
                 if left <= 0:
                     break
-                found = self._consumer.consume(1, left)
+                found = self._consumer.consume(1, min(left, SLICE_S))
                 if found and max_records > 1:
                     found += self._consumer.consume(max_records - 1, 0)
                 records = self._records(found)
@@ -59,7 +61,8 @@ class LibrdkafkaTail(Tail):
             self._reports.reach(self._consumer, self._place.topic, self._doing)
         return records
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
+        """End the consumer."""
         try:
             self._consumer.close()
         except (*FAILURES, RuntimeError) as error:

@@ -47,14 +47,16 @@ class LibrdkafkaWriter(Writer):
         self._producer = clients.producer(Producer, self._reports, settings)
         self._outbox = Outbox(self._producer, target, timeout_s)
 
-    def send(self, out: Out) -> None:  # noqa: D102
+    def send(self, out: Out) -> None:
+        """Hand over to the producer, which sends in the background."""
         try:
             self._outbox.put((out,))
         except FAILURES as error:
             raise self._meaning(error_of(error)) from error
         self._check()
 
-    def flush(self) -> None:  # noqa: D102
+    def flush(self) -> None:
+        """Wait until the queue is empty."""
         try:
             left = self._producer.flush(self._timeout_s)
         except FAILURES as error:
@@ -64,7 +66,8 @@ class LibrdkafkaWriter(Writer):
             why = self._reports.unreachable or "the brokers are slow"
             raise RetryError(f"not stored within {self._timeout_s:g} s: {left} records: {why}")
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
+        """Flush, and end the producer's threads in any case."""
         try:
             self.flush()
         finally:
