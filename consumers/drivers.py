@@ -24,9 +24,9 @@ def open_log(config: Config) -> Log:
 
         return SqliteLog(config.log, config.loop)
     if config.log.driver == "kafka":
-        from consumers.kafka_log import KafkaLog
+        from consumers.kafka import KafkaLog
 
         return KafkaLog(config.log, config.security, config.loop)
-    from consumers.librdkafka_log import LibrdkafkaLog
+    from consumers.librdkafka import LibrdkafkaLog
 
     return LibrdkafkaLog(config.log, config.security, config.loop)

@@ -38,7 +38,7 @@ from consumers.doctor.topics import (
     missing,
 )
 from consumers.drivers import open_log
-from consumers.kafka_clients import Clients
+from consumers.kafka.clients import Clients
 from consumers.log import Bounds, Out, Partition
 from consumers.processes import Process
 from consumers.testing.broker import Broker

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from confluent_kafka import Producer
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, MemberToRemove
 
@@ -25,8 +26,8 @@ from consumers.errors import (
     StopError,
     TooLargeError,
 )
-from consumers.kafka_clients import Watch
-from consumers.kafka_log import KafkaLog
+from consumers.kafka.clients import Watch
+from consumers.kafka.log import KafkaLog
 from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.testing.broker import Broker
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
@@ -397,7 +398,7 @@ def test_a_broker_that_is_gone_is_told_and_waited_for(
     own_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a broker all calls ask for patience and leave nothing; with it back, work goes on."""
-    monkeypatch.setattr("consumers.kafka_clients._BOOTSTRAP_MS", 500)
+    monkeypatch.setattr("consumers.kafka.clients._BOOTSTRAP_MS", 500)
     world = World(own_broker.address)
     world.feed(1)
     member, other = world.member(), world.member("b")
@@ -514,6 +515,17 @@ def test_a_position_that_retention_has_passed_stops_the_process(world: World) ->
     member.seek(dict.fromkeys(gained, 1))
     with pytest.raises(StopError, match="retention"):
         poll_until(member, lambda _: False)
+
+
+def test_what_is_compressed_in_an_unknown_way_stops_with_what_to_do(world: World) -> None:
+    """Records that this driver cannot decompress name the library that could."""
+    producer = Producer({"bootstrap.servers": world.brokers, "compression.type": "lz4"})
+    producer.produce(world.events, b"again and again " * 100)
+    producer.flush(10)
+    member = world.member()
+    join(member)
+    with pytest.raises(StopError, match="install lz4"):
+        read(member, 1)
 
 
 def test_members_with_different_assignors_do_not_mix(world: World) -> None:

@@ -16,9 +16,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from consumers.errors import RetryError, StopError
-from consumers.kafka_log import KafkaLog
-from consumers.kafka_security import kafka_python_security, librdkafka_security
+from consumers.kafka.log import KafkaLog
 from consumers.log import Out, TopicSpec
+from consumers.security import kafka_python_security, librdkafka_security
 from consumers.testing.broker import Broker
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 from stream_al.errors import ConfigError
@@ -120,7 +120,7 @@ def test_a_wrong_password_is_suspected_and_not_told(
 ) -> None:
     """Where a broker hangs up on a client, credentials are named as a reason, never shown."""
     broker, pem = secured
-    monkeypatch.setattr("consumers.kafka_clients._BOOTSTRAP_MS", 1000)
+    monkeypatch.setattr("consumers.kafka.clients._BOOTSTRAP_MS", 1000)
     monkeypatch.setenv("BROKER_PASSWORD", "swordfish")
     security = SecurityConfig(
         protocol="SASL_SSL",

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from consumers.errors import RetryError
-from consumers.kafka_log import KafkaLog
+from consumers.kafka.log import KafkaLog
 from consumers.log import Out, TopicSpec
 from consumers.testing.broker import Broker, BrokerError
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig

@@ -35,9 +35,9 @@ from consumers.errors import (
     StopError,
     TooLargeError,
 )
-from consumers.librdkafka_client import PRODUCER
-from consumers.librdkafka_log import LibrdkafkaLog
-from consumers.librdkafka_watch import Watch
+from consumers.librdkafka.client import PRODUCER
+from consumers.librdkafka.log import LibrdkafkaLog
+from consumers.librdkafka.watch import Watch
 from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.testing.broker import Broker
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
@@ -400,6 +400,18 @@ def test_a_transaction_that_took_too_long_is_not_taken_for_a_second_process(
     world.close()
 
 
+def test_a_transaction_given_up_right_after_another_breaks_nothing(world: World) -> None:
+    """An abort while the broker still ends the transaction before leaves the member usable."""
+    member = world.reader()
+    for turn in range(60):
+        member.send([Out(world.out, b"committed")])
+        member.commit({world.first: 1})
+        member.send([Out(world.out, b"given up")] * 40)
+        # Long enough for the partition to be announced, too short for an answer at times.
+        time.sleep(turn % 5 / 1000)
+        member.abort()
+
+
 @pytest.mark.parametrize("assignor", ["range", "cooperative-sticky"])
 def test_members_that_come_and_go_process_each_record_once(wide: World, assignor: str) -> None:
     """However members join, close, abort and restart: each record is put out once, in order."""
@@ -563,7 +575,7 @@ def test_a_broker_that_is_gone_is_told_and_waited_for(
 
     The outage outlasts the session, after which librdkafka takes its own seat for a stranger's.
     """
-    monkeypatch.setattr("consumers.librdkafka_admin.REACH_S", 1.0)
+    monkeypatch.setattr("consumers.librdkafka.admin.REACH_S", 1.0)
     caplog.set_level(logging.WARNING)
     loop = LoopConfig(session_timeout_s=2.0, commit_timeout_s=2.0, transaction_timeout_s=3.0)
     world = World(own_broker.address, loop=loop)

@@ -26,9 +26,9 @@ from consumers.doctor.topics import (
     missing,
 )
 from consumers.errors import LogError
-from consumers.kafka_clients import Clients
-from consumers.kafka_security import kafka_python_security
+from consumers.kafka.clients import Clients
 from consumers.log import Bounds, Partition
+from consumers.security import kafka_python_security
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.errors import ConfigError

@@ -20,7 +20,7 @@ from kafka.errors import (
 
 from consumers.doctor.facts import Group, GroupState, Held, Topic, inputs
 from consumers.errors import LogError, RetryError, StopError
-from consumers.kafka_clients import FAILURES, meaning
+from consumers.kafka.clients import FAILURES, meaning
 from consumers.log import Bounds, Partition, TopicSpec
 from consumers.topics import Topics, specs
 from stream_al.config import LogConfig

@@ -19,6 +19,8 @@ _CATEGORY: Final = 2
 _UNUSED: Final = 3
 _EXCLUDED: Final = 4
 
+_FLOATS: Final = frozenset({float})
+
 _NAMES_KEPT = 4096
 _LONGEST_NAME = 512
 
@@ -90,6 +92,7 @@ class FeatureReader:
         self._numeric_text = config.numeric_text
         self._longest_names = config.max_bytes
         self._verdicts: dict[str, int] = {}
+        self._numbers: frozenset[str] | None = None
         self._required = tuple(
             path
             for path in config.include
@@ -111,12 +114,18 @@ class FeatureReader:
             ``no-features``, ``missing-field``, ``wrong-type``, ``not-finite``, ``out-of-range``,
             ``numeric-text``, ``duplicate-name`` or ``too-large``.
         """
+        # Most streams bring the same numbers with each event: those need no looking at one by one.
+        if scope.keys() == self._numbers and _FLOATS.issuperset(map(type, scope.values())):
+            return scope
         features: Features = {}
         self._collect(scope, "", features)
         if self._required:
             self._see_required(features)
         if not features:
             raise BadMessage("no-features", "no feature at all; expected at least one")
+        if _FLOATS.issuperset(map(type, scope.values())):
+            used = all(self._verdicts.get(name) == _USED for name in scope)
+            self._numbers = frozenset(scope) if used else None
         return features
 
     def read_if_any(self, scope: dict[str, Any]) -> Features:

@@ -38,7 +38,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     faults
         How often each kind of fault was injected, by ``step:kind``.
     counts
-        Records by topic, and what processes went through.
+        Decisions and training records that were verified; ends of processes, generations and
+        evictions of groups.
     resume_s
         Simulated seconds from the last fault until work went on at every input.
     trace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 
 from consumers.testing.schedule import simulate
+from stream_al.errors import StreamAlError
 
 from .kinds import KAFKA, SQLITE
 from .live import LiveRun, draw_settings
@@ -53,6 +55,8 @@ def _live(log: str, seed: int, kinds: tuple[str, ...], keep: bool) -> Result:
         run = LiveRun(site, rng, _RATES[log])
         try:
             run.go([known[kind] for kind in kinds])
+        except StreamAlError as error:
+            run.violations.append(f"the run could not be ended or checked: {error}")
         finally:
             run.close()
     if run.violations:
@@ -136,4 +140,6 @@ def main(
 
 
 if __name__ == "__main__":
+    # Without this the processes that a run has started would outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main()

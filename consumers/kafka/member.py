@@ -14,10 +14,10 @@ from kafka.errors import CommitFailedError, ProducerFencedError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
-from consumers.kafka_admin import KafkaAdmin
-from consumers.kafka_clients import FAILURES, Clients, Reach, Watch, meaning
-from consumers.kafka_reading import READING, records_of
-from consumers.kafka_writing import Outbox
+from consumers.kafka.admin import KafkaAdmin
+from consumers.kafka.clients import FAILURES, Clients, Reach, Watch, meaning
+from consumers.kafka.reading import READING, records_of
+from consumers.kafka.writing import Outbox
 from consumers.log import Batch, Member, Out, Partition
 from stream_al.config import LoopConfig
 
@@ -182,8 +182,7 @@ class KafkaMember(Member):
         """Send through the transactional producer."""
         try:
             self._begin()
-            for out in outs:
-                self._outbox.put(out)
+            self._outbox.put_all(outs)
         except (*FAILURES, RetryError) as error:
             raise self._given_up(error, "sending") from error
 

@@ -10,9 +10,9 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 
 from consumers.errors import LogError, RebuildError, RetryError, StopError
-from consumers.librdkafka_admin import Admin
-from consumers.librdkafka_client import CONSUMER, SLICE_S, Clients, places, record_of
-from consumers.librdkafka_errors import FAILURES, Reports, error_of, is_fatal, meaning
+from consumers.librdkafka.admin import Admin
+from consumers.librdkafka.client import CONSUMER, SLICE_S, Clients, places, record_of
+from consumers.librdkafka.errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.log import Batch, Partition, Record
 from stream_al.config import LoopConfig
 

@@ -9,8 +9,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError
 
 from consumers.errors import RebuildError, StopError
-from consumers.librdkafka_client import CONSUMER, SLICE_S, Clients, places, record_of
-from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
+from consumers.librdkafka.client import CONSUMER, SLICE_S, Clients, places, record_of
+from consumers.librdkafka.errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Partition, Record, Tail
 
 __all__ = ["LibrdkafkaTail"]

@@ -11,8 +11,8 @@ from confluent_kafka import IsolationLevel, KafkaError, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from consumers.errors import RetryError, StopError
-from consumers.librdkafka_client import REACH_S, Clients, places
-from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
+from consumers.librdkafka.client import REACH_S, Clients, places
+from consumers.librdkafka.errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Bounds, Partition, TopicInfo, TopicSpec
 
 __all__ = ["ENVELOPE_BYTES", "Admin", "Target"]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from confluent_kafka import KafkaError, Producer
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
-from consumers.librdkafka_admin import Target
-from consumers.librdkafka_client import SOCKET_MS, Clients, places
-from consumers.librdkafka_errors import FAILURES, Reports, error_of, is_fatal, meaning
-from consumers.librdkafka_outbox import Outbox
-from consumers.librdkafka_watch import Watch
+from consumers.librdkafka.admin import Target
+from consumers.librdkafka.client import SOCKET_MS, Clients, places
+from consumers.librdkafka.errors import FAILURES, Reports, error_of, is_fatal, meaning
+from consumers.librdkafka.outbox import Outbox
+from consumers.librdkafka.watch import Watch
 from consumers.log import Out, Partition
 from stream_al.config import LoopConfig
 
@@ -21,6 +21,7 @@ __all__ = ["FencedError", "Transactions"]
 _INIT_S = 15.0
 _AGAIN_S = 0.02
 _GRACE_S = 1.0
+_FLUSH_S = 1.0
 
 
 class FencedError(RebuildError):
@@ -124,10 +125,15 @@ class Transactions:
         if not self._open:
             return
         producer, end = self._producer, time.monotonic() + self._timeout_s
+
+        def both() -> None:
+            # Were a partition still being added to a transaction that follows another at once,
+            # librdkafka would end one that the broker has not begun, and that is fatal.
+            producer.flush(_FLUSH_S)
+            self._until(end, "aborting", producer.abort_transaction)
+
         try:
-            self._decide(
-                "aborting", lambda: self._until(end, "aborting", producer.abort_transaction)
-            )
+            self._decide("aborting", both)
         except AbortError as error:
             raise RebuildError(str(error)) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from consumers.errors import RetryError, StopError, TooLargeError
-from consumers.librdkafka_admin import ENVELOPE_BYTES, Target
+from consumers.librdkafka.admin import ENVELOPE_BYTES, Target
 from consumers.log import Out, size_of
 
 __all__ = ["Outbox"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer, errors
 from kafka.serializer import Serializer
 
 from consumers.errors import RetryError, StopError, TooLargeError
-from consumers.kafka_admin import ENVELOPE_BYTES, KafkaAdmin, Target
-from consumers.kafka_clients import FAILURES, Clients, meaning
-from consumers.log import Out, Writer, size_of
+from consumers.kafka.admin import ENVELOPE_BYTES, KafkaAdmin, Target
+from consumers.kafka.batches import Batches
+from consumers.kafka.clients import FAILURES, Clients, meaning
+from consumers.log import Out, Partition, Writer, size_of
+from stream_al.partitioner import partition_for
 
 __all__ = ["KafkaWriter", "Outbox"]
 
@@ -91,6 +93,55 @@ class Outbox:
             metrics_enabled=False,
             **settings,
         )
+        self._batches = Batches(self.producer, min(_BATCH_BYTES, max_record_bytes))
+        self._turn = 0
+
+    def put_all(self, outs: Iterable[Out]) -> None:
+        """Send records in the open transaction; waits while too much is under way.
+
+        Raises
+        ------
+        TooLargeError
+            At the first record over the limit; those before are sent.
+        RetryError, StopError
+        KafkaError
+            If one, or one before, cannot be stored.
+        """
+        targets, add = self._targets, self._batches.add
+        try:
+            for out in outs:
+                topic, value, key, number = out.topic, out.value, out.key, out.partition
+                target = targets.get(topic)
+                if target is None or (number or 0) >= target.partitions:
+                    target = targets[topic] = self._look_up(out)
+                # Cheaper than exact: a character of a header's name takes four bytes at most.
+                most = _RECORD_BYTES + len(value or b"") + len(key or b"")
+                for name, held in out.headers:
+                    most += 4 * len(name) + len(held or b"") + _HEADER_BYTES
+                if most > target.limit:
+                    self._see_size(out, target)
+                if number is None:
+                    number = self._number(key, target.partitions)
+                add(Partition(topic, number), target.limit, key, value, out.headers)
+                self._bytes += most
+                if self._bytes > _UNDER_WAY_BYTES:
+                    self._batches.hand_over()
+                    self.settle()
+        finally:
+            self._batches.hand_over()
+
+    def _number(self, key: bytes | None, partitions: int) -> int:
+        if key is not None:
+            return partition_for(key, partitions)
+        self._turn += 1
+        return self._turn % partitions
+
+    def _see_size(self, out: Out, target: Target) -> int:
+        size = size_of(out)
+        overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
+        if size > target.limit or size + overhead > target.limit + ENVELOPE_BYTES:
+            raise TooLargeError(out.topic, size, target.limit)
+        return size + overhead
 
     def put(self, out: Out) -> None:
         """Send a record; waits while too much is under way.
@@ -104,10 +155,7 @@ class Outbox:
         target = self._targets.get(out.topic)
         if target is None or (out.partition or 0) >= target.partitions:
             target = self._targets[out.topic] = self._look_up(out)
-        size = size_of(out)
-        overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
-        if size > target.limit or size + overhead > target.limit + ENVELOPE_BYTES:
-            raise TooLargeError(out.topic, size, target.limit)
+        size = self._see_size(out, target)
         value: Any = out.value
         headers: Any = list(out.headers)
         nulls = tuple(i for i, (_, held) in enumerate(headers) if held is None) if headers else ()
@@ -116,9 +164,14 @@ class Outbox:
             headers = _Headers((name, held or b"") for name, held in headers)
         future = self.producer.send(out.topic, value, out.key, headers, out.partition)
         self._futures.append(future)
-        self._bytes += size + overhead
+        self._bytes += size
         if self._bytes > _UNDER_WAY_BYTES:
             self.settle()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is under way: all that was given is stored."""
+        return not self._futures
 
     def settle(self) -> None:
         """Wait until all is stored.
@@ -140,10 +193,12 @@ class Outbox:
         for future in futures:
             if future.exception is not None:
                 raise future.exception
+        self._batches.see()
 
     def forget(self) -> None:
         """Take what was sent for given up."""
         self._futures, self._bytes = [], 0
+        self._batches.forget()
 
     def close(self, timeout_s: float) -> None:
         """Close the producer, whatever is still under way.
@@ -189,8 +244,12 @@ class KafkaWriter(Writer):
     def send(self, out: Out) -> None:
         """Send; waits while too much is under way."""
         with self._telling(f"writing to {out.topic!r}"):
-            self._usable().put(out)
-            self._unconfirmed.append(out)
+            outbox = self._usable()
+            outbox.put(out)
+            if outbox.is_settled:
+                self._unconfirmed.clear()
+            else:
+                self._unconfirmed.append(out)
 
     def flush(self) -> None:
         """Wait for the brokers."""

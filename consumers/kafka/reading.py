@@ -9,7 +9,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.errors import RebuildError
-from consumers.kafka_clients import FAILURES, Clients, Reach, meaning
+from consumers.kafka.clients import FAILURES, Clients, Reach, meaning
 from consumers.log import Record, Tail
 
 __all__ = ["READING", "KafkaTail", "records_of"]

@@ -11,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from consumers.errors import RetryError, StopError
-from consumers.kafka_clients import FAILURES, Clients, meaning
+from consumers.kafka.clients import FAILURES, Clients, meaning
 from consumers.log import Bounds, TopicInfo, TopicSpec
 
 __all__ = ["ENVELOPE_BYTES", "KafkaAdmin", "Target"]

@@ -12,7 +12,7 @@ from kafka import errors
 from kafka.net.compat import KafkaNetClient
 
 from consumers.errors import LogError, RebuildError, RetryError, StopError
-from consumers.kafka_security import kafka_python_security
+from consumers.security import kafka_python_security
 from stream_al.config import LogConfig, SecurityConfig
 
 __all__ = ["FAILURES", "Clients", "Reach", "Watch", "meaning"]
@@ -48,6 +48,7 @@ _STOP = (
     errors.PolicyViolationError,
     errors.SaslAuthenticationFailedError,
     errors.UnknownTopicOrPartitionError,
+    errors.UnsupportedCodecError,
     errors.UnsupportedSaslMechanismError,
     errors.UnsupportedVersionError,
 )
@@ -66,6 +67,10 @@ _ADVICE: dict[type[Exception], str] = {
         "the position (partition: offset above) is not in the log any more, or not yet: its "
         "records were deleted by retention, or the topic was replaced. See the topic's "
         "retention.ms, then set the group's offset to one that is there"
+    ),
+    errors.UnsupportedCodecError: (
+        "records there are compressed in a way that needs another library: install lz4 or "
+        "python-snappy, or set log.driver = 'librdkafka', which reads all of them"
     ),
 }
 

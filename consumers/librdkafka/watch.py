@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from consumers.errors import LogError, RebuildError, StopError
-from consumers.librdkafka_errors import FAILURES
+from consumers.librdkafka.errors import FAILURES
 
 __all__ = ["Watch"]
 

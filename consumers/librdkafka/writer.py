@@ -7,10 +7,10 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, Producer
 
 from consumers.errors import LogError, RetryError, StopError
-from consumers.librdkafka_admin import Target
-from consumers.librdkafka_client import Clients
-from consumers.librdkafka_errors import FAILURES, Reports, error_of, meaning
-from consumers.librdkafka_outbox import Outbox
+from consumers.librdkafka.admin import Target
+from consumers.librdkafka.client import Clients
+from consumers.librdkafka.errors import FAILURES, Reports, error_of, meaning
+from consumers.librdkafka.outbox import Outbox
 from consumers.log import Out, Writer
 
 __all__ = ["LibrdkafkaWriter"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from consumers.errors import StopError
-from consumers.kafka_admin import KafkaAdmin
-from consumers.kafka_clients import Clients, Watch
-from consumers.kafka_member import KafkaMember
-from consumers.kafka_reading import KafkaTail
-from consumers.kafka_writing import KafkaWriter, Outbox
+from consumers.kafka.admin import KafkaAdmin
+from consumers.kafka.clients import Clients, Watch
+from consumers.kafka.member import KafkaMember
+from consumers.kafka.reading import KafkaTail
+from consumers.kafka.writing import KafkaWriter, Outbox
 from consumers.log import Bounds, Log, Member, Tail, TopicInfo, TopicSpec, Writer
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 from stream_al.errors import ConfigError

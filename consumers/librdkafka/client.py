@@ -8,9 +8,9 @@ from typing import Any
 from confluent_kafka import TopicPartition
 
 from consumers.errors import StopError
-from consumers.kafka_security import librdkafka_security
-from consumers.librdkafka_errors import FAILURES, Lines, Reports
+from consumers.librdkafka.errors import FAILURES, Lines, Reports
 from consumers.log import Partition, Record
+from consumers.security import librdkafka_security
 from stream_al.config import LogConfig, SecurityConfig
 
 __all__ = [
@@ -66,7 +66,9 @@ CONSUMER: dict[str, Any] = {
 
 PRODUCER: dict[str, Any] = {
     "partitioner": "murmur2_random",
-    "compression.type": "lz4",
+    # What kafka-python can read without another library; the level makes it as fast as any.
+    "compression.type": "zstd",
+    "compression.level": 1,
     "queue.buffering.max.messages": 20_000,
     # Sizes are checked by whoever sends, topic by topic.
     "message.max.bytes": 1_000_000_000,

@@ -1,33 +1,21 @@
-"""Kafka as a log through librdkafka: about seven times the throughput of the other driver.
-
-Exactly once, as `consumers.log` has it: transactions are fenced by the group's generation and by
-the transactional id, and readers see what is committed.
-"""
+"""Kafka as a log through librdkafka."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from stream_al.errors import ConfigError
-
-try:
-    import confluent_kafka  # noqa: F401
-except ImportError as error:
-    raise ConfigError(
-        "librdkafka needs an extra: pip install 'stream-al[librdkafka]'", "log.driver"
-    ) from error
-
 from consumers.errors import StopError
-from consumers.librdkafka_admin import Admin
-from consumers.librdkafka_client import Clients
-from consumers.librdkafka_group import Group
-from consumers.librdkafka_member import LibrdkafkaMember
-from consumers.librdkafka_tail import LibrdkafkaTail
-from consumers.librdkafka_transactions import Transactions
-from consumers.librdkafka_watch import Watch
-from consumers.librdkafka_writer import LibrdkafkaWriter
+from consumers.librdkafka.admin import Admin
+from consumers.librdkafka.client import Clients
+from consumers.librdkafka.group import Group
+from consumers.librdkafka.member import LibrdkafkaMember
+from consumers.librdkafka.tail import LibrdkafkaTail
+from consumers.librdkafka.transactions import Transactions
+from consumers.librdkafka.watch import Watch
+from consumers.librdkafka.writer import LibrdkafkaWriter
 from consumers.log import Bounds, Log, Member, Partition, Tail, TopicInfo, TopicSpec, Writer
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
+from stream_al.errors import ConfigError
 
 __all__ = ["LibrdkafkaLog"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from consumers.errors import AbortError, StopError
-from consumers.librdkafka_errors import FAILURES
-from consumers.librdkafka_group import Group
-from consumers.librdkafka_transactions import FencedError, Transactions
+from consumers.librdkafka.errors import FAILURES
+from consumers.librdkafka.group import Group
+from consumers.librdkafka.transactions import FencedError, Transactions
 from consumers.log import Batch, Member, Out, Partition
 
 __all__ = ["LibrdkafkaMember"]
