@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from consumers.clock import Clock
 from consumers.errors import RetryError, TooLargeError
 from consumers.log import Out, Writer
-from consumers.loop import Clock
 from consumers.messages.cloudevents import produced_headers
 from stream_al.errors import ConfigError, InputError
 from stream_al.replay.sources import Row

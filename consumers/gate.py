@@ -41,6 +41,7 @@ class GateMachine(Machine):
 
     role = "gate"
     whole_state = True
+    slice_size = 250
 
     def __init__(self, config: Config, fold: Fold | None = None) -> None:
         self._config = config
@@ -55,12 +56,11 @@ class GateMachine(Machine):
         self._reader = MessageReader(config.message)
         self._asked = RollingRatio()
         self._right = RollingAccuracy()
-        self._last = (0, 0)
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
         """Take over a partition; see `Machine.restore`."""
         place = (self._topics.events, number)
-        self.core.states.pop(place, None)
+        self.drop(number)
         for record in entries:
             if record.value is not None:
                 self.core.states[place] = _decode_state(record.value)
@@ -151,7 +151,6 @@ class GateMachine(Machine):
             if decision.request is not None:
                 asked += 1
                 counts["label_requests_total", decision.prediction.reason] += 1
-        self._last = (asked, len(decisions))
         counts["predictions_total", "ask"] += asked
         counts["predictions_total", "auto"] += len(decisions) - asked
 
@@ -159,9 +158,10 @@ class GateMachine(Machine):
         """Tell that nothing falls due by time."""
         return False
 
-    def settled(self) -> None:
+    def settled(self, counts: Counts) -> None:
         """Count what was asked; see `Machine.settled`."""
-        self._asked.add(*self._last)
+        asked = counts["predictions_total", "ask"]
+        self._asked.add(asked, asked + counts["predictions_total", "auto"])
 
     def rolling(self) -> dict[str, float]:
         """Return the rolling gauges by name."""

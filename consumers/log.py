@@ -29,7 +29,6 @@ __all__ = [
     "TopicInfo",
     "TopicSpec",
     "Writer",
-    "size_of",
 ]
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
@@ -78,14 +77,6 @@ class Out(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None = None
     headers: Headers = ()
     partition: int | None = None
-
-
-def size_of(out: Out) -> int:
-    """Count the bytes of key, value and headers, which a log's limit is about."""
-    size = len(out.value or b"") + len(out.key or b"")
-    for name, value in out.headers:
-        size += len(name.encode()) + len(value or b"")
-    return size
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -211,10 +202,11 @@ class Member(ABC):
         """
 
     @abstractmethod
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit what was sent, and these offsets: the next to be read, of each partition read.
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Begin to commit what was sent, and these offsets: the next of each partition read.
 
-        Blocks up to ``loop.commit_timeout_s``.
+        Until `end_commit` only `poll` and `drained` are of use: a rebalance in between does no
+        harm, since what is committed is bound to the generation of the poll before.
 
         Parameters
         ----------
@@ -225,17 +217,35 @@ class Member(ABC):
         ------
         ValueError
             Without an offset.
+        AbortError, RebuildError, StopError
+            As `end_commit`, where it is known already.
+        """
+
+    def end_commit(self) -> None:  # noqa: B027 - an embedded log has committed by then
+        """Wait until it is decided.
+
+        Blocks up to ``loop.commit_timeout_s`` from when it was begun.
+
+        Raises
+        ------
         AbortError
-            Nothing was committed; the member goes on.
+            Nothing was committed; the member goes on, once it has aborted.
         RebuildError
             The outcome is unknown, or this member is no longer the one.
         StopError
             Another process has taken this member's identity.
         """
 
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Begin to commit, and wait until it is decided."""
+        self.begin_commit(offsets)
+        self.end_commit()
+
     @abstractmethod
     def abort(self) -> None:
         """Give up the open transaction, if any; positions stay where they are.
+
+        Waits for a commit that was begun, and gives up what that has left open.
 
         Raises
         ------

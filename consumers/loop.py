@@ -1,25 +1,36 @@
 """The loop: restore, poll, process, commit, whatever fails in between.
 
-One round either commits a batch with everything that it made the machine put out, or leaves no
-trace: then the machine's partitions are restored from what is committed, and read again.
+A batch is either committed with everything that it made the machine put out, or leaves no trace:
+then the machine's partitions are restored from what is committed, and read again. So a batch may
+be processed while the one before is still being committed: should that fail, neither leaves any.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import structlog
 
-from consumers.errors import AbortError, RebuildError, RetryError, StopError, TooLargeError
+from consumers.clock import Clock
+from consumers.errors import (
+    AbortError,
+    LogError,
+    RebuildError,
+    RetryError,
+    StopError,
+    TooLargeError,
+)
+from consumers.following import Follower
 from consumers.health import RoleState
-from consumers.log import Batch, Log, Member, Partition, Record, Tail
-from consumers.machine import Machine, Tick, Work
+from consumers.log import Batch, Log, Member, Partition, Record
+from consumers.machine import Counts, Machine, Tick
 from consumers.telemetry import Telemetry
 from consumers.testing.crash import crash_point
 from stream_al.config import Config
 
-__all__ = ["Clock", "Loop"]
+__all__ = ["Loop"]
 
 _log = structlog.get_logger()
 
@@ -30,25 +41,6 @@ _LOOK_S = 1.0
 """How often at most the log is asked whether an input has been read to its end."""
 
 _BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-_FOLD_WAIT_S = 30.0
-"""How long a takeover waits for the fold before it starts over, to stay in the group."""
-
-
-class Clock:
-    """The world's time; tests and simulations bring their own."""
-
-    def now(self) -> float:
-        """Return epoch seconds."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        time.sleep(seconds)
 
 
 class Loop:
@@ -87,11 +79,12 @@ class Loop:
         self._between = between
         self._assignor = config.log.assignor if len(machine.inputs) == 1 else "range"
         self._member: Member | None = None
-        self._tail: Tail | None = None
+        self._follower = Follower(log, machine, state, self._clock, config.loop.fold_size)
         self._assigned: frozenset[Partition] = frozenset()
         self._to_restore: set[int] = set()
         self._stable = False
         self._open = False
+        self._committing: tuple[Counts, float] | None = None
         self._failures = 0
         self._looked = float("-inf")
 
@@ -149,16 +142,11 @@ class Loop:
     def close(self) -> None:
         """Give up what is open."""
         self._state.wait("stopped")
-        if self._member is not None:
-            self._member.close()
-            self._member = None
-        if self._tail is not None:
-            self._tail.close()
-            self._tail = None
+        self._leave()
 
     def _round(self) -> bool:
         if self._member is None:
-            if self._prepare():
+            if self._follower.prepare():
                 return True
             machine = self._machine
             self._member = self._log.member(machine.role, machine.inputs, self._assignor)
@@ -166,7 +154,7 @@ class Loop:
         if self._to_restore:
             # Before the next poll: its records would be beyond those that were given up.
             self._restore(member, set(self._to_restore))
-        worked = self._follow(0.0)
+        worked = self._follower.step(0.0)
         self._between()
         tick = self._tick(member)
         loop = self._config.loop
@@ -175,39 +163,15 @@ class Loop:
         batch = member.poll(wait, loop.batch_size)
         crash_point("polled")
         self._stable = batch.stable
+        if not (batch.stable and batch.records) or batch.gained:
+            self._end_commit(member)
         if not batch.stable:
             self._state.wait("the group is rebalancing")
             return worked
         restored = self._take_over(member, batch)
-        work = self._process(batch.records, tick)
-        if work is not None:
-            self._commit(member, work)
+        processed = self._work(member, batch.records, tick)
         self._tell_ready()
-        return worked or restored or work is not None
-
-    def _prepare(self) -> bool:
-        """Before joining: fold what there is, and see that the log knows this configuration.
-
-        Returns
-        -------
-        bool
-            Whether there is more of that to do.
-        """
-        machine = self._machine
-        if machine.follows is not None:
-            # Not to the very end: a transaction that this member itself left open, and that only
-            # its joining ends, may stand before it.
-            end = self._log.bounds(machine.follows, 0).stable
-            if self._follow(0.1) or (self._tail is not None and self._tail.position < end):
-                self._state.wait(f"folding: {machine.next_followed} of {end}")
-                return True
-        out = machine.introduction
-        if out is None or (machine.follows is None and self._log.bounds(out.topic, 0).end):
-            return False
-        writer = self._log.writer()
-        writer.send(out)
-        writer.close()
-        return machine.follows is not None
+        return worked or restored or processed
 
     def _take_over(self, member: Member, batch: Batch) -> bool:
         for number in {p.number for p in self._assigned - batch.assigned}:
@@ -236,7 +200,7 @@ class Loop:
                 raise RetryError(f"partition {number} moved on while it was restored")
             for place in inputs:
                 positions[place] = self._start(place, found, committed[place])
-        self._fold_up()
+        self._follower.catch_up()
         member.seek(positions)
         self._to_restore -= set(numbers)
         seconds = self._clock.monotonic() - started
@@ -279,33 +243,6 @@ class Loop:
             )
         return committed
 
-    def _fold_up(self) -> None:
-        """Fold at least up to the model that the partitions were last decided with."""
-        began = self._clock.monotonic()
-        while self._machine.behind:
-            self._state.beat()
-            topic = self._machine.follows
-            if not self._follow(0.1) and topic is not None and self._tail is not None:
-                end = self._log.bounds(topic, 0).end
-                # The end may have moved on since the poll that brought nothing.
-                if self._tail.position >= end and self._machine.behind:
-                    raise StopError(
-                        f"{topic!r} ends at offset {end}, and partitions were "
-                        "decided with a later model: the training log was cut or replaced"
-                    )
-            if self._clock.monotonic() - began > _FOLD_WAIT_S:
-                raise RetryError("the fold is far behind the partitions' model; still folding")
-
-    def _follow(self, timeout_s: float) -> bool:
-        machine = self._machine
-        if machine.follows is None:
-            return False
-        if self._tail is None:
-            self._tail = self._log.tail(machine.follows, 0, machine.next_followed)
-        records = self._tail.poll(timeout_s, self._config.loop.fold_size)
-        machine.follow(records)
-        return bool(records)
-
     def _tick(self, member: Member) -> Tick:
         now, machine = self._clock.now(), self._machine
         if self._to_restore or self._clock.monotonic() - self._looked < _LOOK_S:
@@ -316,31 +253,50 @@ class Loop:
         self._looked = self._clock.monotonic()
         return Tick(now, dict.fromkeys(member.drained(drained), now))
 
-    def _process(self, records: Iterable[Record], tick: Tick) -> Work | None:
-        batch = list(records)
-        machine = self._machine
-        if not batch and not machine.due(tick):
-            return None
-        started = self._clock.monotonic()
-        work = machine.process(batch, Tick(self._clock.now(), tick.drained))
-        if batch:
-            seconds = self._clock.monotonic() - started
-            self._telemetry.observe("batch_records", len(batch), machine.role)
-            self._telemetry.observe("decision_seconds", seconds / len(batch), machine.role)
-        return work
-
-    def _commit(self, member: Member, work: Work) -> None:
-        started = self._clock.monotonic()
-        self._open = True
-        member.send(work.outs)
+    def _work(self, member: Member, records: Sequence[Record], tick: Tick) -> bool:
+        """Process a batch and commit it, or do what has fallen due."""
+        machine, telemetry, role = self._machine, self._telemetry, self._machine.role
+        if not records and not machine.due(tick):
+            return False
+        tick = Tick(self._clock.now(), tick.drained)
+        slices = machine.slice_size or len(records)
+        counts: Counts = Counter()
+        offsets: dict[Partition, int] = {}
+        processing = sending = 0.0
+        for begin in range(0, len(records) or 1, slices or 1):
+            before = self._clock.monotonic()
+            work = machine.process(records[begin : begin + slices], tick)
+            processed = self._clock.monotonic()
+            self._end_commit(member)
+            self._open = True
+            member.send(work.outs)
+            crash_point("sending")
+            offsets |= work.offsets
+            counts.update(work.counts)
+            processing += processed - before
+            sending += self._clock.monotonic() - processed
         crash_point("sent")
-        member.commit(work.offsets)
+        member.begin_commit(offsets)
+        self._committing = counts, sending
+        if records:
+            telemetry.observe("batch_records", len(records), role)
+            telemetry.observe("decision_seconds", processing / len(records), role)
+        return True
+
+    def _end_commit(self, member: Member) -> None:
+        """See that what was committed last is; counts it."""
+        committing, self._committing = self._committing, None
+        if committing is None:
+            return
+        (counts, sending), started = committing, self._clock.monotonic()
+        member.end_commit()
         self._open = False
-        self._machine.settled()
+        self._machine.settled(counts)
         crash_point("committed")
         role = self._machine.role
-        self._telemetry.observe("commit_seconds", self._clock.monotonic() - started, role)
-        self._telemetry.add(work.counts, role)
+        waited = self._clock.monotonic() - started
+        self._telemetry.observe("commit_seconds", sending + waited, role)
+        self._telemetry.add(counts, role)
 
     def _tell_ready(self) -> None:
         if self._to_restore:
@@ -357,6 +313,8 @@ class Loop:
         self._to_restore |= {partition.number for partition in self._assigned}
         if self._open and self._member is not None:
             try:
+                with contextlib.suppress(RetryError, AbortError):
+                    self._end_commit(self._member)
                 self._member.abort()
             except RebuildError as broken:
                 self._rebuild(broken)
@@ -370,10 +328,16 @@ class Loop:
             self._machine.drop(number)
         self._assigned = frozenset()
         self._to_restore = set()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close what is open, once it is known what came of a commit under way."""
+        member, self._member = self._member, None
+        if member is not None:
+            try:
+                self._end_commit(member)
+            except LogError as error:
+                _log.warning("not_committed", role=self._machine.role, error=str(error))
+            member.close()
+        self._follower.close()
         self._open = False
-        if self._member is not None:
-            self._member.close()
-            self._member = None
-        if self._tail is not None:
-            self._tail.close()
-            self._tail = None

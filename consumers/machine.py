@@ -71,6 +71,9 @@ class Machine(ABC):
         the last record of each key.
     follows
         Topic with one partition that is folded between batches; None: nothing is.
+    slice_size
+        How many records of a batch to process at a time, so that the log stores what they put
+        out while the next are processed; 0: all.
     """
 
     role: str
@@ -78,6 +81,7 @@ class Machine(ABC):
     changelog: str
     whole_state: bool
     follows: str | None
+    slice_size: int = 0
 
     @abstractmethod
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
@@ -102,9 +106,10 @@ class Machine(ABC):
 
     @abstractmethod
     def process(self, records: Sequence[Record], tick: Tick) -> Work:
-        """Process a batch; never raises for what a record holds.
+        """Process a batch, or a slice of one; never raises for what a record holds.
 
-        What is returned is committed, or the partitions are restored before the next call.
+        What is returned is committed, with that of the slices before and after, or the partitions
+        are restored.
         """
 
     @abstractmethod
@@ -124,8 +129,8 @@ class Machine(ABC):
         """Whether nothing is under way that time or other machines will end."""
         return True
 
-    def settled(self) -> None:  # noqa: B027 - most machines keep no account
-        """Be told that the last work was committed."""
+    def settled(self, counts: Counts) -> None:  # noqa: B027 - most machines keep no account
+        """Be told the counts of what was committed."""
 
     @property
     def introduction(self) -> Out | None:

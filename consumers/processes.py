@@ -11,13 +11,14 @@ from types import FrameType
 import structlog
 
 from consumers.annotator import AnnotatorMachine, Truths
+from consumers.clock import Clock
 from consumers.drivers import open_log
 from consumers.gate import GateMachine
 from consumers.gauges import Gauges
 from consumers.health import HealthServer, RoleState
 from consumers.ledger import LedgerMachine
 from consumers.log import Log, Partition
-from consumers.loop import Clock, Loop
+from consumers.loop import Loop
 from consumers.machine import Machine
 from consumers.snapshots import Snapshots
 from consumers.telemetry import Telemetry

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import structlog
 
+from consumers.clock import Clock
 from consumers.log import Log
-from consumers.loop import Clock
 from consumers.telemetry import Telemetry
 from consumers.topics import Topics
 from stream_al.config import Config

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -26,6 +27,9 @@ from stream_al.records import (
 __all__ = ["Core", "Engine"]
 
 _NO_STATE = GateState(level=0.0, tokens=0.0)
+
+_AT_ONCE, _WORTH_IT = 256, 32
+"""Events that are predicted together, at most and at least."""
 
 
 class Core:
@@ -124,33 +128,44 @@ class Core:
         predict, weigh, prior = learner.predict_one, learner.weigh_one, learner.prior
         control, told = self.fold.control, None
         topic, partition, state = "", -1, _NO_STATE
-        for event in events:
-            if event.partition != partition or event.topic != topic:
-                topic, partition = event.topic, event.partition
-                state = self.state_of(topic, partition)
-                if state.config_hash != self.gate.config_hash:
-                    self.gate.adopt(state)
-                state.version = stamp.version
-            if event.offset < state.next_offset:
-                raise InputError(
-                    f"offset {event.offset} comes after {state.next_offset - 1} in partition "
-                    f"{event.partition} of {event.topic!r}; expected offsets that grow"
-                )
-            at = event.time if now is None else now
-            if control is not None:
-                told = control.at(at)
-            try:
-                decision = decide(
-                    state, event, predict(event.features), prior, stamp, weigh, at, told
-                )
-            except (TypeError, OverflowError) as error:
-                raise InputError(
-                    f"event {event.offset} in partition {partition} of {topic!r}: {error}; "
-                    "expected features that are finite numbers, text or booleans of Python's own"
-                ) from error
-            decisions.append(decision)
-            if until is not None and until(decision):
-                break
+        # What may end early is taken one by one.
+        for piece in _pieces(events) if until is None else (events,):
+            predicted = None
+            if isinstance(piece, list) and until is None and len(piece) >= _WORTH_IT:
+                predicted = learner.predict_many([event.features for event in piece])
+            for place, event in enumerate(piece):
+                if event.partition != partition or event.topic != topic:
+                    topic, partition = event.topic, event.partition
+                    state = self.state_of(topic, partition)
+                    if state.config_hash != self.gate.config_hash:
+                        self.gate.adopt(state)
+                    state.version = stamp.version
+                if event.offset < state.next_offset:
+                    raise InputError(
+                        f"offset {event.offset} comes after {state.next_offset - 1} in partition "
+                        f"{event.partition} of {event.topic!r}; expected offsets that grow"
+                    )
+                at = event.time if now is None else now
+                if control is not None:
+                    told = control.at(at)
+                try:
+                    p = predict(event.features) if predicted is None else predicted[place]
+                    decision = decide(state, event, p, prior, stamp, weigh, at, told)
+                except (TypeError, OverflowError) as error:
+                    raise InputError(
+                        f"event {event.offset} in partition {partition} of {topic!r}: {error}; "
+                        "expected features that are finite numbers, text or booleans of Python's "
+                        "own"
+                    ) from error
+                decisions.append(decision)
+                if until is not None and until(decision):
+                    return
+
+
+def _pieces(events: Iterable[Event]) -> Iterator[list[Event]]:
+    rest = iter(events)
+    while piece := list(islice(rest, _AT_ONCE)):
+        yield piece
 
 
 class Engine(Core):

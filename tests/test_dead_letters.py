@@ -7,8 +7,9 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.log import Headers, Out, Record, size_of
+from consumers.log import Headers, Out, Record
 from consumers.messages.dead_letters import ROOM, dead_letter, describe
+from consumers.sizes import size_of
 from consumers.topics import specs
 from stream_al.config import LogConfig
 

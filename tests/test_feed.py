@@ -19,11 +19,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.annotator import Truths
+from consumers.clock import Clock
 from consumers.drivers import open_log
 from consumers.errors import StopError
 from consumers.feed import Feed, Pace, Schedule, message
 from consumers.log import Log, Record
-from consumers.loop import Clock
 from consumers.messages import MessageReader
 from consumers.sqlite import SqliteLog
 from consumers.topics import specs

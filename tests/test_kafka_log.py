@@ -26,10 +26,11 @@ from consumers.errors import (
     StopError,
     TooLargeError,
 )
-from consumers.kafka.clients import Watch
+from consumers.kafka.clients import FAILURES
 from consumers.kafka.log import KafkaLog
 from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.testing.broker import Broker
+from consumers.watch import Watch
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 
 T = TypeVar("T")
@@ -429,7 +430,7 @@ def test_a_broker_that_is_gone_is_told_and_waited_for(
 
 def test_calls_that_hang_are_left_behind_three_times() -> None:
     """A call that never returns is given up; the third in a row ends the process."""
-    watch, never = Watch(), threading.Event()
+    watch, never = Watch(FAILURES), threading.Event()
     try:
         for _ in range(2):
             with pytest.raises(RebuildError, match=r"0\.01 s"):

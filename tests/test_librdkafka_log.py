@@ -36,10 +36,11 @@ from consumers.errors import (
     TooLargeError,
 )
 from consumers.librdkafka.client import PRODUCER
+from consumers.librdkafka.errors import FAILURES
 from consumers.librdkafka.log import LibrdkafkaLog
-from consumers.librdkafka.watch import Watch
 from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.testing.broker import Broker
+from consumers.watch import Watch
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 from stream_al.errors import ConfigError
 
@@ -340,9 +341,13 @@ def test_a_member_whose_seat_was_taken_stops(world: World) -> None:
     first = world.reader()
     second = world.member()
     join(second)
-    first.send([Out(world.out, b"first")])
-    with pytest.raises(StopError, match="another process"):
+
+    def write() -> None:
+        first.send([Out(world.out, b"first")])
         first.commit({world.first: 1})
+
+    with pytest.raises(StopError, match="another process"):
+        write()
     with pytest.raises(StopError, match="fenced"):
         poll_until(first, lambda _: False)
     with pytest.raises(StopError, match="fenced"):
@@ -526,7 +531,7 @@ def test_members_with_different_assignors_do_not_mix(world: World) -> None:
 
 def test_calls_that_hang_are_left_behind_three_times() -> None:
     """A call that never returns is given up; the third at once ends the process."""
-    watch, free = Watch(), threading.Event()
+    watch, free = Watch(FAILURES), threading.Event()
 
     def hang() -> None:
         free.wait()

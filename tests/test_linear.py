@@ -61,6 +61,48 @@ def test_the_short_cut_is_the_long_way(seed: int, config: LearnerConfig, scale: 
     assert list(p.values()) == pytest.approx(long_way(learner, x), abs=1e-9)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.booleans(),
+    st.integers(1, 70),
+    st.sampled_from((0.0, 1.0, 1e3, 1e12, 1e200, 1e308, math.nan)),
+)
+def test_many_are_predicted_as_one_by_one(
+    seed: int, committee: bool, size: int, scale: float
+) -> None:
+    """Events of the same numbers in the same order, any order, give the same to the last bit."""
+    learner, drawn = LEARNT[LearnerConfig(committee=committee, draws=3)], random.Random(seed)
+    names = drawn.sample(NAMES, len(NAMES))
+    xs: list[Features] = []
+    for _ in range(size):
+        x = numbers(drawn)
+        xs.append({name: scale * float(x[name]) for name in names})
+    xs[drawn.randrange(size)][names[0]] = drawn.choice((7, -(2**62)))
+    one_by_one = [learner.predict_one(x) for x in xs]
+    assert learner.predict_many(xs) == one_by_one
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": 1.0, "b": 2.0, "d": 3.0, "c": 4.0},
+        {"a": 1.0, "b": 2.0, "c": 3.0},
+        {"a": 1.0, "b": 2.0, "c": 3.0, "d": "4"},
+        {"a": 1.0, "b": 2.0, "c": 3.0, "d": 1 << 1100},
+        {"a": 1.0, "b": 2.0, "c": 3.0, "e": 4.0},
+        {},
+    ],
+)
+def test_what_differs_is_left_to_be_predicted_one_by_one(other: Features) -> None:
+    """Other names, another order, text and what fits no double are not for the short cut."""
+    learner = LEARNT[LearnerConfig(draws=3)]
+    x = numbers(random.Random(0))
+    assert learner.predict_many([x, x]) is not None
+    assert learner.predict_many([x, other]) is None
+    assert learner.predict_many([other]) is None or tuple(other) != NAMES
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("far", [30.0, 1e3, 1e5, 1e12])
 def test_the_short_cut_is_the_long_way_for_outliers(config: LearnerConfig, far: float) -> None:

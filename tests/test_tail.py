@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.annotator import Truths
+from consumers.clock import Clock
 from consumers.drivers import open_log
 from consumers.feed import Feed, Pace
 from consumers.log import Headers, Log, Out, Record
-from consumers.loop import Clock
 from consumers.messages.dead_letters import dead_letter
 from consumers.processes import Process
 from consumers.sqlite import SqliteLog

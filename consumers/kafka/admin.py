@@ -13,13 +13,11 @@ from kafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartiti
 from consumers.errors import RetryError, StopError
 from consumers.kafka.clients import FAILURES, Clients, meaning
 from consumers.log import Bounds, TopicInfo, TopicSpec
+from consumers.sizes import ENVELOPE_BYTES
 
-__all__ = ["ENVELOPE_BYTES", "KafkaAdmin", "Target"]
+__all__ = ["KafkaAdmin", "Target"]
 
 _T = TypeVar("_T")
-
-ENVELOPE_BYTES = 1024
-"""What ``max.message.bytes`` allows beyond key, value and headers."""
 
 
 class Target(NamedTuple):

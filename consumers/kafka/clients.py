@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from consumers.errors import LogError, RebuildError, RetryError, StopError
 from consumers.security import kafka_python_security
 from stream_al.config import LogConfig, SecurityConfig
 
-__all__ = ["FAILURES", "Clients", "Reach", "Watch", "meaning"]
+__all__ = ["FAILURES", "Clients", "Reach", "meaning"]
 
 _T = TypeVar("_T")
 
@@ -28,7 +27,6 @@ _BACKOFF_MS = 30
 """Short: a consumer that was just opened sleeps so long until it may ask who leads."""
 
 _UNREACHABLE_S = 3.0
-_MOST_ABANDONED = 3
 
 _STOP = (
     errors.AuthorizationError,
@@ -174,46 +172,3 @@ class Reach:
             self._since = now
         if now - self._since > _UNREACHABLE_S:
             raise RetryError("no broker has answered for a few seconds")
-
-
-class Watch:
-    """Runs calls that may never return, and goes on without them.
-
-    A cut connection can make a call of kafka-python's wait for ever, even after the client was
-    closed. Its thread is left behind; too many of those end the process.
-    """
-
-    def __init__(self) -> None:
-        self._left: list[threading.Thread] = []
-
-    def run(self, call: Callable[[], _T], timeout_s: float, doing: str) -> _T:
-        """Call in a thread of its own; what it raises is raised here.
-
-        Raises
-        ------
-        RebuildError
-            If it takes longer.
-        StopError
-            If this has happened too often.
-        """
-        results: list[_T] = []
-        failures: list[Exception] = []
-
-        def target() -> None:
-            try:
-                results.append(call())
-            except FAILURES as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=target, name=doing, daemon=True)
-        thread.start()
-        thread.join(timeout_s)
-        if failures:
-            raise failures[0]
-        if results:
-            return results[0]
-        if thread.is_alive():
-            self._left = [each for each in self._left if each.is_alive()] + [thread]
-        if len(self._left) >= _MOST_ABANDONED:
-            raise StopError(f"{doing} has hung {len(self._left)} times; start the process anew")
-        raise RebuildError(f"{doing} did not end within {timeout_s:g} s; its outcome is unknown")

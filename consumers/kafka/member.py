@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,10 +16,12 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
 from consumers.kafka.admin import KafkaAdmin
-from consumers.kafka.clients import FAILURES, Clients, Reach, Watch, meaning
+from consumers.kafka.clients import FAILURES, Clients, Reach, meaning
 from consumers.kafka.reading import READING, records_of
 from consumers.kafka.writing import Outbox
 from consumers.log import Batch, Member, Out, Partition
+from consumers.testing.crash import crash_point
+from consumers.watch import Call, Watch
 from stream_al.config import LoopConfig
 
 __all__ = ["KafkaMember"]
@@ -89,6 +92,7 @@ class KafkaMember(Member):
         self._last_id: str | None = None
         self._assigned: frozenset[Partition] = frozenset()
         self._open = False
+        self._committing: Call | None = None
         self._lost = False
         try:
             # Fences whoever else writes with this identity, and waits until what they were
@@ -186,7 +190,7 @@ class KafkaMember(Member):
         except (*FAILURES, RetryError) as error:
             raise self._given_up(error, "sending") from error
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
         """Send the offsets with the generation as it was after the poll, and commit."""
         if not offsets:
             raise ValueError("a commit holds at least one offset")
@@ -201,22 +205,35 @@ class KafkaMember(Member):
             # transaction that was fenced for a success.
             self._outbox.settle()
             self._producer.send_offsets_to_transaction(places, seat)
+            crash_point("offsets")
             self._producer.commit_transaction()
 
         try:
             self._begin()
-            self._watched(end, "a commit")
+        except FAILURES as error:
+            raise self._given_up(error, "committing") from error
+        self._committing = self._watched(end, "a commit")
+
+    def end_commit(self) -> None:
+        """Wait for the brokers."""
+        committing, self._committing = self._committing, None
+        if committing is None:
+            return
+        try:
+            self._await(committing)
         except FAILURES as error:
             raise self._given_up(error, "committing") from error
         self._open = False
 
     def abort(self) -> None:
         """Abort, as long as it may take."""
+        with contextlib.suppress(AbortError):
+            self.end_commit()
         self._outbox.forget()
         if not self._open:
             return
         try:
-            self._watched(self._producer.abort_transaction, "an abort")
+            self._await(self._watched(self._producer.abort_transaction, "an abort"))
         except FAILURES as error:
             self._lost = True
             raise RebuildError(str(meaning(error, "aborting", RebuildError))) from error
@@ -224,6 +241,8 @@ class KafkaMember(Member):
 
     def close(self) -> None:
         """Abort where that can be done, and end both clients; they leave the seat as it is."""
+        with contextlib.suppress(LogError):
+            self.end_commit()
         steps = {"closing a producer": lambda: self._outbox.close(1.0)}
         if self._open and not self._lost:
             steps = {"a last abort": self._producer.abort_transaction, **steps}
@@ -255,9 +274,12 @@ class KafkaMember(Member):
             self._producer.begin_transaction()
             self._open = True
 
-    def _watched(self, call: Any, doing: str) -> None:  # noqa: ANN401 - kafka-python has no types
+    def _watched(self, call: Any, doing: str) -> Call:  # noqa: ANN401 - kafka-python has no types
+        return self._watch.begin(call, self._loop.commit_timeout_s, doing)
+
+    def _await(self, call: Call) -> None:
         try:
-            self._watch.run(call, self._loop.commit_timeout_s, doing)
+            call.end()
         except LogError:
             self._lost = True
             raise

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 from kafka import KafkaProducer, errors
 from kafka.serializer import Serializer
 
-from consumers.errors import RetryError, StopError, TooLargeError
-from consumers.kafka.admin import ENVELOPE_BYTES, KafkaAdmin, Target
+from consumers.errors import RetryError, StopError
+from consumers.kafka.admin import KafkaAdmin, Target
 from consumers.kafka.batches import Batches
 from consumers.kafka.clients import FAILURES, Clients, meaning
-from consumers.log import Out, Partition, Writer, size_of
+from consumers.log import Out, Partition, Writer
+from consumers.sizes import check_size, pieces, size_of
 from stream_al.partitioner import partition_for
 
 __all__ = ["KafkaWriter", "Outbox"]
@@ -25,8 +26,8 @@ _BACKOFF_MS = 10
 
 _BATCH_BYTES = 131_072
 _UNDER_WAY_BYTES = 16 * 1024 * 1024
-_RECORD_BYTES, _HEADER_BYTES = 100, 10
-"""What a record takes beyond key, value and headers, and each header beyond its own, at most."""
+_RECORD_BYTES = 200
+"""What a record takes besides, about."""
 
 
 class _Whole(NamedTuple):
@@ -109,20 +110,17 @@ class Outbox:
         """
         targets, add = self._targets, self._batches.add
         try:
-            for out in outs:
-                topic, value, key, number = out.topic, out.value, out.key, out.partition
-                target = targets.get(topic)
-                if target is None or (number or 0) >= target.partitions:
-                    target = targets[topic] = self._look_up(out)
-                # Cheaper than exact: a character of a header's name takes four bytes at most.
-                most = _RECORD_BYTES + len(value or b"") + len(key or b"")
-                for name, held in out.headers:
-                    most += 4 * len(name) + len(held or b"") + _HEADER_BYTES
-                if most > target.limit:
-                    self._see_size(out, target)
-                if number is None:
-                    number = self._number(key, target.partitions)
-                add(Partition(topic, number), target.limit, key, value, out.headers)
+            for piece, most in pieces(outs):
+                for out in piece:
+                    topic, key, number = out.topic, out.key, out.partition
+                    target = targets.get(topic)
+                    if target is None or (number or 0) >= target.partitions:
+                        target = targets[topic] = self._look_up(out)
+                    if most > target.limit:
+                        check_size(out, target.limit)
+                    if number is None:
+                        number = self._number(key, target.partitions)
+                    add(Partition(topic, number), target.limit, key, out.value, out.headers)
                 self._bytes += most
                 if self._bytes > _UNDER_WAY_BYTES:
                     self._batches.hand_over()
@@ -136,13 +134,6 @@ class Outbox:
         self._turn += 1
         return self._turn % partitions
 
-    def _see_size(self, out: Out, target: Target) -> int:
-        size = size_of(out)
-        overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
-        if size > target.limit or size + overhead > target.limit + ENVELOPE_BYTES:
-            raise TooLargeError(out.topic, size, target.limit)
-        return size + overhead
-
     def put(self, out: Out) -> None:
         """Send a record; waits while too much is under way.
 
@@ -155,7 +146,7 @@ class Outbox:
         target = self._targets.get(out.topic)
         if target is None or (out.partition or 0) >= target.partitions:
             target = self._targets[out.topic] = self._look_up(out)
-        size = self._see_size(out, target)
+        check_size(out, target.limit)
         value: Any = out.value
         headers: Any = list(out.headers)
         nulls = tuple(i for i, (_, held) in enumerate(headers) if held is None) if headers else ()
@@ -164,7 +155,7 @@ class Outbox:
             headers = _Headers((name, held or b"") for name, held in headers)
         future = self.producer.send(out.topic, value, out.key, headers, out.partition)
         self._futures.append(future)
-        self._bytes += size
+        self._bytes += size_of(out) + _RECORD_BYTES
         if self._bytes > _UNDER_WAY_BYTES:
             self.settle()
 

@@ -14,11 +14,9 @@ from consumers.errors import RetryError, StopError
 from consumers.librdkafka.client import REACH_S, Clients, places
 from consumers.librdkafka.errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Bounds, Partition, TopicInfo, TopicSpec
+from consumers.sizes import ENVELOPE_BYTES
 
-__all__ = ["ENVELOPE_BYTES", "Admin", "Target"]
-
-ENVELOPE_BYTES = 1024
-"""What ``max.message.bytes`` allows beyond key, value and headers."""
+__all__ = ["Admin", "Target"]
 
 _T = TypeVar("_T")
 

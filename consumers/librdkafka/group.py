@@ -40,6 +40,8 @@ class Group:
         The partitions that are this member's now.
     generation
         The group's metadata as they were right after the last poll; None where it was not stable.
+    reached
+        The next offsets after the records of the last poll.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Group:
     ) -> None:
         self.assigned: frozenset[Partition] = frozenset()
         self.generation: bytes | None = None
+        self.reached: dict[Partition, int] = {}
         self._admin = admin
         self._committed_s = loop.transaction_timeout_s + 5.0
         self._cooperative = assignor == "cooperative-sticky"
@@ -93,7 +96,7 @@ class Group:
         ------
         RetryError, RebuildError, StopError
         """
-        self.generation = None
+        self.generation, self.reached = None, {}
         self._moved = False
         if self._fatal is not None:
             raise self._fatal
@@ -117,6 +120,7 @@ class Group:
         self.generation, self._member_id = generation, member_id
         gained = frozenset(self._gained & self.assigned)
         self._gained.clear()
+        self.reached = self._ends_of(records)
         return Batch(records, self.assigned, gained, stable=True)
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
@@ -230,6 +234,14 @@ class Group:
             # Fetched before the partition moved, or before it was sought.
             return [r for r in records if Partition(r.topic, r.partition) in self._begun]
         return records
+
+    def _ends_of(self, records: Sequence[Record]) -> dict[Partition, int]:
+        ends: dict[Partition, int] = {}
+        for record in reversed(records):
+            ends.setdefault(Partition(record.topic, record.partition), record.offset + 1)
+            if len(ends) == len(self._begun):
+                break
+        return ends
 
     def _take(self, message: Any) -> None:  # noqa: ANN401
         error = message.error()

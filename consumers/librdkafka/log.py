@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from consumers.errors import StopError
 from consumers.librdkafka.admin import Admin
 from consumers.librdkafka.client import Clients
+from consumers.librdkafka.errors import FAILURES
 from consumers.librdkafka.group import Group
 from consumers.librdkafka.member import LibrdkafkaMember
 from consumers.librdkafka.tail import LibrdkafkaTail
 from consumers.librdkafka.transactions import Transactions
-from consumers.librdkafka.watch import Watch
 from consumers.librdkafka.writer import LibrdkafkaWriter
 from consumers.log import Bounds, Log, Member, Partition, Tail, TopicInfo, TopicSpec, Writer
+from consumers.watch import Watch
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 from stream_al.errors import ConfigError
 
@@ -38,7 +39,7 @@ class LibrdkafkaLog(Log):
         self._config = log
         self._loop = loop
         self._clients = Clients(log, security)
-        self._watch = Watch()
+        self._watch = Watch(FAILURES)
         self._admin = Admin(self._clients, log.max_record_bytes)
 
     def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:

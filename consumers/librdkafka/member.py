@@ -48,9 +48,9 @@ class LibrdkafkaMember(Member):
     def send(self, outs: Iterable[Out]) -> None:
         """Hand over to the producer, which sends in the background."""
         with self._fencing():
-            self._transactions.send(outs)
+            self._transactions.send(outs, self._group.reached, self._group.generation)
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
         """Send the offsets with the generation of the last poll, then end the transaction."""
         if not offsets:
             raise ValueError("a commit needs at least one offset")
@@ -60,7 +60,12 @@ class LibrdkafkaMember(Member):
         if gone := offsets.keys() - self._group.assigned:
             raise AbortError(f"not this member's any more: {sorted(gone)}")
         with self._fencing():
-            self._transactions.commit(offsets, generation)
+            self._transactions.begin_commit(offsets, generation)
+
+    def end_commit(self) -> None:
+        """Wait for the brokers."""
+        with self._fencing():
+            self._transactions.end_commit()
 
     def abort(self) -> None:
         """Throw away what is queued, and end the transaction."""

@@ -8,17 +8,14 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from consumers.errors import RetryError, StopError, TooLargeError
-from consumers.librdkafka.admin import ENVELOPE_BYTES, Target
-from consumers.log import Out, size_of
+from consumers.errors import RetryError, StopError
+from consumers.librdkafka.admin import Target
+from consumers.log import Out
+from consumers.sizes import check_size, pieces
 
 __all__ = ["Outbox"]
 
 _ROOM_S = 0.1
-
-_RECORD_BYTES = 100
-_HEADER_BYTES = 10
-"""What a record, and each of its headers, takes beyond names and values, at most."""
 
 
 class Outbox:
@@ -50,23 +47,20 @@ class Outbox:
             If the producer takes no more.
         """
         produce, targets = self._producer.produce, self._targets
-        for out in outs:
-            topic, value, key, headers = out.topic, out.value, out.key, out.headers
-            partition = -1 if out.partition is None else out.partition
-            target = targets.get(topic)
-            if target is None or partition >= target.partitions:
-                target = self._look_up(topic, partition)
-            # Cheaper than exact: a character of a header's name takes four bytes at most.
-            most = (len(value) if value else 0) + (len(key) if key else 0)
-            for name, held in headers:
-                most += 4 * len(name) + (len(held) if held else 0) + _HEADER_BYTES
-            if most > target.limit:
-                _check(out, target.limit)
-            given: Any = (topic, value, key, partition, None, None, 0, list(headers))
-            try:
-                produce(*given)
-            except BufferError:
-                self._insist(given)
+        for piece, most in pieces(outs):
+            for out in piece:
+                topic, number = out.topic, out.partition
+                partition = -1 if number is None else number
+                target = targets.get(topic)
+                if target is None or partition >= target.partitions:
+                    target = self._look_up(topic, partition)
+                if most > target.limit:
+                    check_size(out, target.limit)
+                headers: Any = list(out.headers)
+                try:
+                    produce(topic, out.value, out.key, partition, None, None, 0, headers)
+                except BufferError:
+                    self._insist((topic, out.value, out.key, partition, None, None, 0, headers))
         self._producer.poll(0)
 
     def forget(self) -> None:
@@ -92,10 +86,3 @@ class Outbox:
                 f"topic {topic!r} has {target.partitions} partitions and no {partition}"
             )
         return target
-
-
-def _check(out: Out, limit: int) -> None:
-    size = size_of(out)
-    overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
-    if size > limit or size + overhead > limit + ENVELOPE_BYTES:
-        raise TooLargeError(out.topic, size, limit)

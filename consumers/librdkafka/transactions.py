@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,8 +13,9 @@ from consumers.librdkafka.admin import Target
 from consumers.librdkafka.client import SOCKET_MS, Clients, places
 from consumers.librdkafka.errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.librdkafka.outbox import Outbox
-from consumers.librdkafka.watch import Watch
 from consumers.log import Out, Partition
+from consumers.testing.crash import crash_point
+from consumers.watch import Call, Watch
 from stream_al.config import LoopConfig
 
 __all__ = ["FencedError", "Transactions"]
@@ -56,6 +58,9 @@ class Transactions:
         self._identity = identity
         self._watch = watch
         self._open = False
+        self._sending: Call | None = None
+        self._committing: Call | None = None
+        self._sent: tuple[Mapping[Partition, int], bytes] | None = None
         self._reports = Reports()
         self._producer = clients.producer(
             Producer,
@@ -67,14 +72,23 @@ class Transactions:
                 "socket.timeout.ms": min(SOCKET_MS, int(loop.transaction_timeout_s * 1000)),
                 # A commit does not wait for it.
                 "linger.ms": 20,
+                # What fails makes the transaction fail, which tells.
+                "delivery.report.only.error": True,
             },
         )
         self._timeout_s = loop.commit_timeout_s
         self._outbox = Outbox(self._producer, target, self._timeout_s)
         self._begin(loop.transaction_timeout_s + _INIT_S)
 
-    def send(self, outs: Iterable[Out]) -> None:
+    def send(
+        self, outs: Iterable[Out], offsets: Mapping[Partition, int], generation: bytes | None
+    ) -> None:
         """Write into the transaction, beginning one where none is open.
+
+        Parameters
+        ----------
+        offsets, generation
+            What is going to be committed with it, as far as it is known: it is sent meanwhile.
 
         Raises
         ------
@@ -84,6 +98,8 @@ class Transactions:
             if not self._open:
                 self._producer.begin_transaction()
                 self._open = True
+                if offsets and generation is not None:
+                    self._send_offsets(offsets, generation)
             self._outbox.put(outs)
         except FAILURES as error:
             raise self._meaning(error, "sending") from error
@@ -91,28 +107,41 @@ class Transactions:
             # A topic could not be looked up: what was sent before cannot stay alone.
             raise AbortError(str(error)) from error
 
-    def commit(self, offsets: Mapping[Partition, int], generation: bytes) -> None:
-        """Commit what was sent with these offsets, as a member of this generation.
+    def begin_commit(self, offsets: Mapping[Partition, int], generation: bytes) -> None:
+        """Begin to commit what was sent with these offsets, as a member of this generation.
 
         Raises
         ------
         AbortError, FencedError, RebuildError, StopError
         """
         if not self._open:
-            self.send(())
+            self.send((), offsets, generation)
+        if self._sent != (offsets, generation):
+            self._await_offsets()
+            self._send_offsets(offsets, generation)
         # Taken here: a call that hung may come back when this is closed.
-        producer, end = self._producer, time.monotonic() + self._timeout_s
-        positions = places(offsets)
+        sending, end, commit = self._sending, self._deadline(), self._producer.commit_transaction
+        self._sending = None
 
-        def both() -> None:
-            self._until(
-                end,
-                "committing offsets",
-                lambda left: producer.send_offsets_to_transaction(positions, generation, left),
-            )
-            self._until(end, "committing", producer.commit_transaction)
+        def decide() -> None:
+            if sending is not None:
+                sending.end()
+            crash_point("offsets")
+            self._until(end, "committing", commit)
 
-        self._decide("committing", both)
+        self._committing = self._watched("committing", decide)
+
+    def end_commit(self) -> None:
+        """Wait until it is decided.
+
+        Raises
+        ------
+        AbortError, FencedError, RebuildError, StopError
+        """
+        committing, self._committing = self._committing, None
+        if committing is not None:
+            self._await(committing)
+            self._open, self._sent = False, None
 
     def abort(self) -> None:
         """Give up the open transaction, if any.
@@ -121,19 +150,24 @@ class Transactions:
         ------
         FencedError, RebuildError
         """
+        with contextlib.suppress(AbortError):
+            self.end_commit()
         self._outbox.forget()
         if not self._open:
             return
-        producer, end = self._producer, time.monotonic() + self._timeout_s
+        producer, end = self._producer, self._deadline()
 
-        def both() -> None:
+        def decide() -> None:
             # Were a partition still being added to a transaction that follows another at once,
             # librdkafka would end one that the broker has not begun, and that is fatal.
             producer.flush(_FLUSH_S)
             self._until(end, "aborting", producer.abort_transaction)
 
         try:
-            self._decide("aborting", both)
+            with contextlib.suppress(AbortError):
+                self._await_offsets()
+            self._await(self._watched("aborting", decide))
+            self._open, self._sent = False, None
         except AbortError as error:
             raise RebuildError(str(error)) from error
 
@@ -145,6 +179,8 @@ class Transactions:
         KafkaException, KafkaError
         """
         try:
+            with contextlib.suppress(LogError):
+                self.end_commit()
             if self._open:
                 self._producer.abort_transaction(timeout_s)
         finally:
@@ -161,17 +197,35 @@ class Transactions:
             otherwise = StopError if is_fatal(error) else RetryError
             raise meaning(error, f"opening transaction {self._identity!r}", otherwise) from raised
 
-    def _decide(self, doing: str, call: Callable[[], None]) -> None:
-        """End the transaction."""
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout_s
+
+    def _send_offsets(self, offsets: Mapping[Partition, int], generation: bytes) -> None:
+        """Begin to send offsets: that takes about as long as to end the transaction."""
+        self._sent = offsets, generation
+        send, positions = self._producer.send_offsets_to_transaction, places(offsets)
+        doing, end = "sending offsets", self._deadline()
+        self._sending = self._watched(
+            doing,
+            lambda: self._until(end, doing, lambda left: send(positions, generation, left)),
+        )
+
+    def _await_offsets(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            self._await(sending)
+
+    def _watched(self, doing: str, call: Callable[[], None]) -> Call:
+        doing = f"transaction {self._identity!r}: {doing}"
+        return self._watch.begin(call, self._timeout_s + _GRACE_S, doing)
+
+    def _await(self, call: Call) -> None:
         try:
-            self._watch.run(
-                call, self._timeout_s + _GRACE_S, f"transaction {self._identity!r}: {doing}"
-            )
+            call.end()
         except RebuildError:
             # Whoever has this identity next has it decided.
-            self._open = False
+            self._open, self._sent = False, None
             raise
-        self._open = False
 
     def _until(self, end: float, doing: str, call: Callable[[float], None]) -> None:
         """Call, and again while that may help; without an answer nothing is known."""

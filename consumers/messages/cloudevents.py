@@ -194,13 +194,11 @@ def produced_headers(
     ce_specversion b'1.0'
     ce_type b'io.stream-al.prediction'
     ce_source b'/stream-al/prediction'
-    ce_id b'events:0:17'
     ce_time b'1970-01-01T00:00:00.500000Z'
+    ce_id b'events:0:17'
     traceparent b'00'
     """
-    own = (*_fixed(kind, name), ("ce_id", id.encode()))
-    if time is not None:
-        own = (*own, _ce_time(time))
+    own = (*_fixed(kind, name, time), ("ce_id", id.encode()))
     if not incoming:
         return own
     return (
@@ -213,19 +211,17 @@ def produced_headers(
     )
 
 
+# All records of a batch have one time.
 @lru_cache(maxsize=64)
-def _fixed(kind: str, name: str) -> Headers:
+def _fixed(kind: str, name: str, time: float | None) -> Headers:
     # An id has to be unique within its source; a prediction and a request may share one.
-    return (
+    fixed = (
         ("content-type", b"application/json"),
         ("ce_specversion", _VERSION.encode()),
         ("ce_type", f"io.stream-al.{kind}".encode()),
         ("ce_source", f"/{name}/{kind}".encode()),
     )
-
-
-# All records of a batch have one time.
-@lru_cache(maxsize=16)
-def _ce_time(time: float) -> tuple[str, bytes]:
+    if time is None:
+        return fixed
     text = datetime.fromtimestamp(time, UTC).isoformat().removesuffix("+00:00")
-    return "ce_time", f"{text}Z".encode()
+    return (*fixed, ("ce_time", f"{text}Z".encode()))

@@ -10,8 +10,9 @@ import hashlib
 
 import msgspec
 
-from consumers.log import Headers, Out, Record, size_of
+from consumers.log import Headers, Out, Record
 from consumers.messages.errors import one_line
+from consumers.sizes import size_of
 from consumers.topics import dead_letters_of
 from stream_al.config import LogConfig
 

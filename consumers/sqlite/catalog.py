@@ -10,12 +10,12 @@ import msgspec
 
 from consumers.errors import StopError
 from consumers.log import Partition, TopicInfo, TopicSpec
+from consumers.sizes import ENVELOPE_BYTES
 from consumers.sqlite.database import Database
 
 __all__ = ["Catalog", "Slot", "Topic"]
 
 _DAY_MS = "86400000"
-_ENVELOPE_BYTES = 1024
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +150,7 @@ class Catalog:
         settings = msgspec.json.decode(text, type=dict[str, str])
         limit = self._limit
         if "max.message.bytes" in settings:
-            limit = int(settings["max.message.bytes"]) - _ENVELOPE_BYTES
+            limit = int(settings["max.message.bytes"]) - ENVELOPE_BYTES
         compacted = "compact" in settings.get("cleanup.policy", "delete")
         for_ever = compacted or settings.get("retention.bytes") == "-1"
         ids = connection.execute(

@@ -13,6 +13,7 @@ from consumers.sqlite.database import Store
 from consumers.sqlite.lease import Lease
 from consumers.sqlite.reading import fetch, has_record
 from consumers.sqlite.writing import Pending, append
+from consumers.testing.crash import crash_point
 
 __all__ = ["SqliteMember"]
 
@@ -109,7 +110,7 @@ class SqliteMember(Member):
         except RetryError as error:
             raise AbortError(str(error)) from error
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
         """Check the lease and write everything, in one transaction of the file."""
         if not offsets:
             raise ValueError("a commit holds at least one offset")
@@ -123,6 +124,7 @@ class SqliteMember(Member):
                     " VALUES (?, ?, ?)",
                     rows,
                 )
+                crash_point("offsets")
         except RetryError as error:
             raise AbortError(str(error)) from error
         self._pending.take()

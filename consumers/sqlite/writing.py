@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from consumers.errors import TooLargeError
-from consumers.log import Out, Partition, size_of
+from consumers.log import Out, Partition
+from consumers.sizes import size_of
 from consumers.sqlite.catalog import Catalog, Slot
 from consumers.sqlite.schema import OFFSET_BITS, OFFSET_MASK
 from stream_al.partitioner import partition_for

@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterable, Mapping
 
 from consumers.errors import AbortError, RebuildError, StopError, TooLargeError
-from consumers.log import Bounds, Out, Partition, TopicInfo, TopicSpec, size_of
+from consumers.log import Bounds, Out, Partition, TopicInfo, TopicSpec
+from consumers.sizes import size_of
 from consumers.testing.simulated_groups import Group, Seat
 from consumers.testing.simulated_storage import (
     SimulatedClock,

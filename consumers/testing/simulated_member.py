@@ -51,6 +51,7 @@ class SimulatedMember(Member):
         self._positions: dict[Partition, int] = {}
         self._transaction: Transaction | None = None
         self._doomed = False
+        self._refused: LogError | None = None
         self._broken: LogError | None = None
 
     def poll(self, timeout_s: float, max_records: int) -> Batch:
@@ -155,10 +156,22 @@ class SimulatedMember(Member):
         for out in outs:
             self._broker.append(out, transaction)
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit, if the group still knows this member as of its last poll."""
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit, if the group still knows this member as of its last poll; tell it later."""
         if not offsets:
             raise ValueError("a commit needs at least one offset")
+        try:
+            self._commit(offsets)
+        except LogError as error:
+            self._refused = error
+
+    def end_commit(self) -> None:
+        """Tell what came of it."""
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise refused
+
+    def _commit(self, offsets: Mapping[Partition, int]) -> None:
         self._step("commit:before")
         transaction = self._begun()
         try:
@@ -178,7 +191,7 @@ class SimulatedMember(Member):
     def abort(self) -> None:
         """Give up the open transaction."""
         self._step("abort")
-        self._doomed = False
+        self._doomed, self._refused = False, None
         if self._transaction is None:
             return
         self._check_producer()

@@ -7,8 +7,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import Enum
 
+from consumers.clock import Clock
 from consumers.log import Bounds, Out, Partition, Record, TopicSpec
-from consumers.loop import Clock
 
 __all__ = ["SimulatedClock", "State", "StoredPartition", "StoredTopic", "Transaction"]
 

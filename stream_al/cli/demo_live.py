@@ -9,9 +9,9 @@ from collections.abc import Callable
 import msgspec
 
 from consumers.annotator import Truths
+from consumers.clock import Clock
 from consumers.feed import Feed, Pace
 from consumers.log import Log
-from consumers.loop import Clock
 from consumers.processes import Process
 from consumers.recorded_topics import LogTopics
 from consumers.sqlite import SqliteLog

@@ -12,9 +12,9 @@ from types import FrameType
 import click
 import msgspec
 
+from consumers.clock import Clock
 from consumers.errors import LogError, StopError
 from consumers.feed import Feed, Pace
-from consumers.loop import Clock
 from stream_al.cli.live_log import opened
 from stream_al.cli.options import section_options
 from stream_al.cli.progress import progress_bar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stream_al.config import LearnerConfig
 from stream_al.errors import ConfigError
@@ -190,6 +190,16 @@ class Committee:
         if any(value != value for value in z.values()):
             return dict.fromkeys(self.classes, 1.0 / n)
         return dict(zip(self.classes, self._mix(z, n), strict=True))
+
+    def predict_many(self, xs: Sequence[Features]) -> list[dict[str, float]] | None:
+        """Return what `predict_one` does of each; None where that has to be done one by one."""
+        if self._moved:
+            self._renew_plan()
+        found = None if self._plan is None else self._plan.predict_many(xs)
+        if found is None:
+            return None
+        first, second = self.classes
+        return [{first: 1.0 - q, second: q} if q == q else {first: 0.5, second: 0.5} for q in found]
 
     def weigh_one(self, x: Features, towards: str, most: int = 5) -> dict[str, float]:
         """Return what the features that count most contribute to the prediction of a class.

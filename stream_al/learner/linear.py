@@ -1,16 +1,21 @@
 """Linear members, folded together with the scaling so that they apply to raw numbers.
 
 Nine in ten of the microseconds of a linear prediction go into standardising the event. Between
-two folds nothing moves, so w (x - mean) / deviation + b is computed as one product with x.
+two folds nothing moves, so w (x - mean) / deviation + b is computed as one product with x. Many
+events at a time go through numpy, element by element and in the order in which one goes through
+the members: the same sums to the last bit, whatever the size of a batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from math import asinh, exp
-from typing import cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from river.utils import VectorDict
 
 from stream_al.learner.calibration import LARGEST, LINEAR, Calibrator, sigmoid
@@ -20,6 +25,10 @@ __all__ = ["LinearMember", "LinearPlan"]
 
 Moments = dict[str, tuple[float, float]]
 """Mean and inverse deviation of each number."""
+
+_Floats: TypeAlias = NDArray[np.float64]
+
+_NUMBERS = frozenset({float, int})
 
 
 class LinearMember(msgspec.Struct, frozen=True):
@@ -48,8 +57,10 @@ class LinearPlan:
         self._linear = members
         self._calibrated = []
         self._uncalibrated = []
+        self._scaled: list[dict[str, float]] = []
         for member in members:
-            scaled = {}
+            # All names, so that products are summed in the event's order.
+            scaled = dict.fromkeys(moments, 0.0)
             intercept = member.intercept
             for name, weight in member.weights.items():
                 if name in moments:
@@ -62,6 +73,9 @@ class LinearPlan:
                 self._calibrated.append((dot, intercept, slope, calibrator.intercept, share))
             else:
                 self._uncalibrated.append((dot, intercept, share))
+            self._scaled.append(scaled)
+        self._order: tuple[str, ...] = ()
+        self._columns: list[_Floats] = []
 
     def predict_one(self, x: Features) -> float | None:
         """Return the calibrated probability of the second class.
@@ -87,6 +101,51 @@ class LinearPlan:
             return None
         return p
 
+    def predict_many(self, xs: Sequence[Features]) -> list[float] | None:
+        """Return what `predict_one` does of each, bit for bit.
+
+        None where they are not the same numbers in the same order, or members are not calibrated:
+        then they are to be predicted one by one.
+        """
+        order = tuple(xs[0])
+        if not order or self._uncalibrated or {*map(tuple, xs)} != {order}:
+            return None
+        if order != self._order:
+            if self._names != frozenset(order):
+                return None
+            self._order = order
+            self._columns = [_column([s[name] for s in self._scaled]) for name in order]
+        values = [cast("Any", x.values()) for x in xs]
+        # Text that spells a number would pass for one.
+        if not _NUMBERS.issuperset(map(type, chain.from_iterable(values))):
+            return None
+        try:
+            flat = np.fromiter(chain.from_iterable(values), np.float64, len(xs) * len(order))
+        except OverflowError:
+            return None
+        with np.errstate(all="ignore"):
+            return self._mixed(np.ascontiguousarray(flat.reshape(len(xs), -1).T))
+
+    def _mixed(self, rows: _Floats) -> list[float]:
+        """Mix the members' predictions; one row for each number."""
+        _, intercepts, slopes, offsets, shares = zip(*self._calibrated, strict=True)
+        z = self._columns[0] * rows[0]
+        for column, row in zip(self._columns[1:], rows[1:], strict=True):
+            z += column * row
+        z += _column(intercepts)
+        z /= LINEAR
+        # numpy's own functions may differ from these in the last bit.
+        z = np.fromiter(map(asinh, z.ravel().tolist()), np.float64, z.size).reshape(z.shape)
+        z *= _column(slopes)
+        z += _column(offsets)
+        np.negative(np.clip(z, -LARGEST, LARGEST, z), z)
+        odds = np.fromiter(map(exp, z.ravel().tolist()), np.float64, z.size).reshape(z.shape)
+        odds += 1.0
+        p = np.zeros(rows.shape[1])
+        for share, odd in zip(shares, odds, strict=True):
+            p += share / odd
+        return p.tolist()
+
     def weigh_one(self, x: Features) -> dict[str, float] | None:
         """Return each number's part in the members' mean log odds of the second class.
 
@@ -111,3 +170,7 @@ class LinearPlan:
             }
         except TypeError:
             return None
+
+
+def _column(values: Sequence[float]) -> _Floats:
+    return np.array(values, np.float64)[:, np.newaxis]

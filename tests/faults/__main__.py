@@ -44,9 +44,11 @@ def _live(log: str, seed: int, kinds: tuple[str, ...], keep: bool) -> Result:
     rng = random.Random(f"{log} {seed}")
     known = SQLITE if log == "sqlite" else KAFKA
     if not kinds:
-        # In turn, so that every kind comes as often; the second by chance.
+        # In turns of all kinds, so that every one comes as often; each turn pairs them anew.
         names = sorted(known)
-        kinds = names[seed % len(names)], rng.choice(names)
+        turn, place = divmod(seed, len(names))
+        apart = random.Random(turn).randrange(1, len(names))
+        kinds = names[place], names[(place + apart) % len(names)]
     settings = draw_settings(rng, folder)
     site: Site = (
         SqliteSite(folder, settings) if log == "sqlite" else KafkaSite(folder, settings, driver=log)

@@ -214,7 +214,9 @@ def _up(run: LiveRun, victim: Managed) -> None:
 _BOTH: dict[str, Kind] = {
     "kill": kill,
     "crash-polled": _crash_at("polled"),
+    "crash-sending": _crash_at("sending"),
     "crash-sent": _crash_at("sent"),
+    "crash-offsets": _crash_at("offsets"),
     "crash-committed": _crash_at("committed"),
     "pause": pause,
     "rolling-restart": rolling_restart,

@@ -1,0 +1,74 @@
+"""How large records are, which logs have limits on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from operator import attrgetter
+
+from consumers.errors import TooLargeError
+from consumers.log import Out
+
+__all__ = ["ENVELOPE_BYTES", "check_size", "pieces", "size_of"]
+
+ENVELOPE_BYTES = 1024
+"""What ``max.message.bytes`` allows beyond key, value and headers."""
+
+_RECORD_BYTES, _HEADER_BYTES = 100, 10
+"""What a record takes beyond key, value and headers, and each header beyond its own, at most."""
+
+_PIECE_RECORDS = 64
+_PIECE_BYTES = 1024 * 1024
+
+_value, _key, _headers = map(attrgetter, ("value", "key", "headers"))
+
+
+def size_of(out: Out) -> int:
+    """Count the bytes of key, value and headers, which a log's limit is about."""
+    size = len(out.value or b"") + len(out.key or b"")
+    for name, value in out.headers:
+        size += len(name.encode()) + len(value or b"")
+    return size
+
+
+def check_size(out: Out, limit: int) -> None:
+    """See that a record is within a topic's limit.
+
+    Raises
+    ------
+    TooLargeError
+    """
+    size = size_of(out)
+    overhead = _RECORD_BYTES + _HEADER_BYTES * len(out.headers)
+    if size > limit or size + overhead > limit + ENVELOPE_BYTES:
+        raise TooLargeError(out.topic, size, limit)
+
+
+def pieces(outs: Iterable[Out]) -> Iterator[tuple[list[Out], int]]:
+    """Cut into pieces, with the bytes that all records of a piece take at most.
+
+    Where that is within a limit, none of its records needs a look of its own. Only a piece of one
+    record takes more than 1 MiB.
+
+    Examples
+    --------
+    >>> outs = [Out("t", b"abc", b"k"), Out("t", None, None, (("name", b"value"),))]
+    >>> [(len(piece), most) for piece, most in pieces(outs)]
+    [(2, 250)]
+    """
+    rest = iter(outs)
+    while piece := list(islice(rest, _PIECE_RECORDS)):
+        most = _at_most(piece)
+        if most <= _PIECE_BYTES or len(piece) == 1:
+            yield piece, most
+        else:
+            for out in piece:
+                yield [out], _at_most([out])
+
+
+def _at_most(outs: list[Out]) -> int:
+    headers = list(map(_headers, outs))
+    held = sum(map(len, filter(None, chain.from_iterable(chain.from_iterable(headers)))))
+    contents = sum(map(len, filter(None, chain(map(_value, outs), map(_key, outs)))))
+    # A character of a header's name takes four bytes at most.
+    return contents + 4 * held + _HEADER_BYTES * sum(map(len, headers)) + _RECORD_BYTES * len(outs)
