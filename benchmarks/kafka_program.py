@@ -8,7 +8,8 @@ event is its prediction, about 530 bytes of JSON and 6 headers; requests and the
 are written too, and nobody answers: neither ledger nor annotator runs.
 
 Passes that are compared follow one another, in turns; a ratio is the median of the ratios of its
-turns, so what slows the machine down for a while hits both sides. A pass counts from the first
+turns, so what slows the machine down for a while hits both sides. A first turn does not count: in
+it the broker's own code is still being compiled. A pass counts from the first
 tenth of its outputs to the last (the log's own times), so neither start nor joining is in it.
 Processor time of the measured processes is reported beside it, since other work on the machine
 does not lengthen that; the broker's is not in it.
@@ -69,14 +70,18 @@ Passes = dict[str, list[Pass]]
 
 
 def take_turns(arms: Arms, repetitions: int, say: Callable[[str], object]) -> Passes:
-    """Run all arms in turn, as often as asked."""
+    """Run all arms in turn, as often as asked, after a turn that does not count."""
     found: Passes = {name: [] for name in arms}
-    for _ in range(repetitions):
+    for turn in range(repetitions + 1):
         for name, arm in arms.items():
             one = arm()
-            found[name].append(one)
             cpu = f"{one.cpu_us_per_event:.1f} us of processor time an event"
-            say(f"{name}: {one.events_per_second:,.0f} events/s, {cpu}")
+            say(
+                f"{name}: {one.events_per_second:,.0f} events/s, {cpu}"
+                + " (warming up)" * (not turn)
+            )
+            if turn:
+                found[name].append(one)
     return found
 
 
@@ -238,7 +243,7 @@ def _brokers(needed: bool) -> Iterator[str]:
 
 @click.command(help=__doc__.replace("\n\n-", "\n\n\b\n-"))
 @click.option("--events", default=EVENTS, show_default=True, type=click.IntRange(1_000))
-@click.option("--repetitions", default=3, show_default=True, help="Turns.")
+@click.option("--repetitions", default=5, show_default=True, help="Turns.")
 @click.option("--quick", is_flag=True, help="A tenth of the events, and of the paced time.")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -161,7 +161,12 @@ class Member(ABC):
 
     @abstractmethod
     def seek(self, positions: Mapping[Partition, int]) -> None:
-        """Read on from these offsets, and forget what was fetched before."""
+        """Read on from these offsets, and forget what was fetched before.
+
+        Raises
+        ------
+        RetryError, RebuildError, StopError
+        """
 
     @abstractmethod
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:

@@ -163,32 +163,33 @@ class Loop:
         batch = member.poll(wait, loop.batch_size)
         crash_point("polled")
         self._stable = batch.stable
-        if not (batch.stable and batch.records) or batch.gained:
+        if batch.stable:
+            # First of all: what was gained is told once.
+            self._note_assignment(batch)
+        if not (batch.stable and batch.records) or self._to_restore:
             self._end_commit(member)
         if not batch.stable:
             self._state.wait("the group is rebalancing")
             return worked
-        restored = self._take_over(member, batch)
+        restored = bool(self._to_restore)
+        if restored:
+            # Should this fail, all is restored: records of this poll would be lost otherwise.
+            self._restore(member, set(self._to_restore))
         processed = self._work(member, batch.records, tick)
         self._tell_ready()
         return worked or restored or processed
 
-    def _take_over(self, member: Member, batch: Batch) -> bool:
+    def _note_assignment(self, batch: Batch) -> None:
         for number in {p.number for p in self._assigned - batch.assigned}:
             self._machine.drop(number)
             self._to_restore.discard(number)
             self._telemetry.forget(self._machine.role, number)
         self._assigned = batch.assigned
-        gained = {partition.number for partition in batch.gained}
-        if gained:
-            # Should this fail, all is restored: records of this poll would be lost otherwise.
-            self._restore(member, gained)
-        return bool(gained)
+        self._to_restore |= {partition.number for partition in batch.gained}
 
     def _restore(self, member: Member, numbers: Iterable[int]) -> None:
         """Take over partitions from what is committed, and read on from there."""
         machine, started = self._machine, self._clock.monotonic()
-        self._to_restore |= set(numbers)
         positions: dict[Partition, int] = {}
         for number in sorted(numbers):
             inputs = [Partition(topic, number) for topic in machine.inputs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -12,9 +13,9 @@ from consumers.errors import AbortError, LogError, RebuildError, RetryError, Sto
 from consumers.gate import GateMachine
 from consumers.health import RoleState
 from consumers.ledger import LedgerMachine
-from consumers.log import Out, Partition, Record
+from consumers.log import Batch, Out, Partition, Record
 from consumers.loop import Loop
-from consumers.machine import Machine
+from consumers.machine import Counts, Machine, Tick, Work
 from consumers.telemetry import Telemetry
 from consumers.testing.simulated_broker import SimulatedBroker
 from consumers.testing.simulated_log import SimulatedLog
@@ -135,10 +136,21 @@ def test_each_event_is_predicted_once_and_answered_requests_are_learnt() -> None
         ("writer.flush", RetryError),
     ],
 )
-def test_every_error_leaves_each_event_with_one_prediction(step: str, kind: type[LogError]) -> None:
-    """Whatever fails at any step, and however often, nothing is lost and nothing is doubled."""
+@pytest.mark.parametrize("batch_size", [7, 2000])
+def test_every_error_leaves_each_event_with_one_prediction(
+    step: str, kind: type[LogError], batch_size: int
+) -> None:
+    """Whatever fails at any step, and however often, nothing is lost and nothing is doubled.
+
+    Of small batches each is processed, slice by slice, while the one before is being committed.
+    """
     bench = Bench()
-    loop = bench.loop(GateMachine(CONFIG))
+    config = msgspec.structs.replace(
+        CONFIG, loop=msgspec.structs.replace(CONFIG.loop, batch_size=batch_size)
+    )
+    gate = GateMachine(config)
+    gate.slice_size = 3
+    loop = bench.loop(gate, config)
     bench.faults.left[step, kind] = 2
     bench.feed(50)
     settle(loop)
@@ -147,6 +159,62 @@ def test_every_error_leaves_each_event_with_one_prediction(step: str, kind: type
     bench.feed(50, 50)
     settle(loop)
     assert places(bench) == events(bench)
+
+
+class Noting(GateMachine):
+    """Notes what it is asked to do."""
+
+    def __init__(self, config: Config, noted: list[str]) -> None:
+        super().__init__(config)
+        self._noted = noted
+
+    def process(self, records: Sequence[Record], tick: Tick) -> Work:
+        self._noted.append("process")
+        return super().process(records, tick)
+
+    def settled(self, counts: Counts) -> None:
+        self._noted.append(f"settled {counts['events_total',]}")
+        super().settled(counts)
+
+
+def test_a_batch_is_processed_while_the_one_before_is_committed() -> None:
+    """A commit is waited for once there is more to send, or nothing to do; each counts its own."""
+    bench, noted = Bench(), list[str]()
+    config = msgspec.structs.replace(
+        CONFIG, loop=msgspec.structs.replace(CONFIG.loop, batch_size=5)
+    )
+    loop = bench.loop(Noting(config, noted), config)
+    bench.feed(10)
+    settle(loop)
+    assert noted == ["process", "process", "settled 5", "settled 5"]
+    assert places(bench) == events(bench)
+
+
+def test_what_is_gained_while_a_commit_fails_is_restored() -> None:
+    """A partition that comes with the poll after a commit that then fails is not forgotten."""
+    bench = Bench()
+    loop = bench.loop(GateMachine(CONFIG))
+    settle(loop)
+    bench.feed(10)
+    loop.step()
+    member = loop._member
+    assert member is not None
+    everything = frozenset(Partition(TOPICS.events, number) for number in range(2))
+    sought: list[Partition] = []
+    with pytest.MonkeyPatch.context() as patched:
+
+        def refuse() -> None:
+            raise AbortError("injected")
+
+        batch = Batch((), everything, everything, stable=True)
+        patched.setattr(member, "poll", lambda *_: batch)
+        patched.setattr(member, "end_commit", refuse)
+        patched.setattr(member, "seek", sought.extend)
+        loop._assigned = frozenset()
+        loop.step()
+        patched.setattr(member, "poll", lambda *_: Batch((), everything, frozenset(), stable=True))
+        loop.step()
+    assert set(sought) == everything
 
 
 def test_a_restarted_member_goes_on_where_the_last_commit_was() -> None:

@@ -304,7 +304,7 @@ def test_schedules_leave_nothing_violated(shard: int) -> None:
 def test_schedules_inject_every_kind_of_fault_at_every_step() -> None:
     """A few hundred steps of each kind are enough to meet each error at each step it may come."""
     met = set[str]()
-    for seed in range(100, 180):
+    for seed in range(100, 260):
         met |= simulate(seed).faults.keys()
     # Loops ask for neither of these.
     wanted = {

@@ -151,9 +151,12 @@ class KafkaMember(Member):
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Seek, and let go what was held back since it was gained."""
-        for place, offset in positions.items():
-            self._consumer.seek(TopicPartition(*place), offset)
-            self._consumer.resume(TopicPartition(*place))
+        try:
+            for place, offset in positions.items():
+                self._consumer.seek(TopicPartition(*place), offset)
+                self._consumer.resume(TopicPartition(*place))
+        except FAILURES as error:
+            raise meaning(error, f"seeking in group {self._group!r}", RebuildError) from error
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
         """Ask the coordinator, which waits for stable offsets."""

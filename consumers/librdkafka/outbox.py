@@ -38,7 +38,7 @@ class Outbox:
         self._targets: dict[str, Target] = {}
 
     def put(self, outs: Iterable[Out]) -> None:
-        """Hand over records.
+        """Hand over records; whoever waits until they are stored hears of them then.
 
         Raises
         ------
@@ -61,7 +61,6 @@ class Outbox:
                     produce(topic, out.value, out.key, partition, None, None, 0, headers)
                 except BufferError:
                     self._insist((topic, out.value, out.key, partition, None, None, 0, headers))
-        self._producer.poll(0)
 
     def forget(self) -> None:
         """Look topics up anew: one of them may be what failed."""

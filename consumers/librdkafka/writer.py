@@ -51,6 +51,7 @@ class LibrdkafkaWriter(Writer):
         """Hand over to the producer, which sends in the background."""
         try:
             self._outbox.put((out,))
+            self._producer.poll(0)
         except FAILURES as error:
             raise self._meaning(error_of(error)) from error
         self._check()

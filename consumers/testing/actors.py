@@ -120,6 +120,8 @@ class Replica(Actor):
             machine = AnnotatorMachine(self.config, self._truths)
         else:
             gate = machine = GateMachine(self.config, copy.deepcopy(self._disk))
+            # Small as the batches are, each is to be cut.
+            gate.slice_size = 2
 
             def between() -> None:
                 if self.world.rng.random() < 0.01:

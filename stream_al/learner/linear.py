@@ -9,6 +9,7 @@ the members: the same sums to the last bit, whatever the size of a batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from math import asinh, exp
 from typing import Any, TypeAlias, cast
@@ -76,6 +77,16 @@ class LinearPlan:
             self._scaled.append(scaled)
         self._order: tuple[str, ...] = ()
         self._columns: list[_Floats] = []
+
+    @cached_property
+    def _slopes(self) -> dict[str, float]:
+        """The members' mean slope for each number."""
+        slopes: dict[str, float] = {}
+        for member in self._linear:
+            share = member.share * (member.calibrator.slope if member.calibrator else 1.0)
+            for name, weight in member.weights.items():
+                slopes[name] = slopes.get(name, 0.0) + share * weight
+        return slopes
 
     def predict_one(self, x: Features) -> float | None:
         """Return the calibrated probability of the second class.
@@ -153,14 +164,7 @@ class LinearPlan:
         """
         if x.keys() != self._names:
             return None
-        slopes: dict[str, float] = {}
-        for member in self._linear:
-            share = member.share * (member.calibrator.slope if member.calibrator else 1.0)
-            if slopes:
-                for name, weight in member.weights.items():
-                    slopes[name] = slopes.get(name, 0.0) + share * weight
-            else:
-                slopes = {name: share * weight for name, weight in member.weights.items()}
+        slopes = self._slopes
         moments, numbers = self._moments, cast("dict[str, float]", x)
         try:
             return {
