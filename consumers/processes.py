@@ -13,6 +13,7 @@ import structlog
 from consumers.annotator import AnnotatorMachine, Truths
 from consumers.clock import Clock
 from consumers.drivers import open_log
+from consumers.errors import RebuildError, RetryError
 from consumers.gate import GateMachine
 from consumers.gauges import Gauges
 from consumers.health import HealthServer, RoleState
@@ -28,6 +29,8 @@ from stream_al.errors import ConfigError
 __all__ = ["Process", "until_signal"]
 
 _log = structlog.get_logger()
+
+_AGAIN_S = 1.0
 
 
 class Process:
@@ -101,7 +104,7 @@ class Process:
         machine: Machine
         if role == "gate":
             snapshots = Snapshots(config, self._log, self.telemetry, self._clock)
-            gate = machine = GateMachine(config, snapshots.load())
+            gate = machine = GateMachine(config)
             self._snapshots, self._gate = snapshots, gate
 
             def between() -> None:
@@ -189,8 +192,24 @@ class Process:
         if self._failure is not None:
             raise self._failure
 
+    def _load(self) -> None:
+        """Take up the gate's snapshot, once the log can be asked whether it fits."""
+        while self._snapshots is not None and not self._stop.is_set():
+            try:
+                fold = self._snapshots.load()
+            except (RetryError, RebuildError) as error:
+                _log.warning("waiting", role="gate", error=str(error))
+                self.states["gate"].wait(str(error))
+                self._stop.wait(_AGAIN_S)
+            else:
+                if fold is not None:
+                    self._gate.core.fold = fold
+                return
+
     def _run(self, role: str) -> None:
         try:
+            if role == "gate":
+                self._load()
             self._loops[role].run(self._stop.is_set)
         except BaseException as error:  # noqa: BLE001 - raised again where the process is closed
             _log.error("failed", role=role, error=f"{type(error).__name__}: {error}")

@@ -373,6 +373,20 @@ def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
     assert world.values() == []
 
 
+def test_offsets_that_were_refused_are_not_committed_with_the_next(wide: World) -> None:
+    """What one transaction failed with is not in the one after it."""
+    one, other = (Partition(wide.events, number) for number in range(2))
+    member = wide.member("a")
+    join(member)
+    wide.evict("a")
+    with pytest.raises(AbortError):
+        member.commit({one: 7})
+    member.abort()
+    join(member)
+    member.commit({other: 3})
+    assert member.committed([one, other]) == {one: None, other: 3}
+
+
 def test_a_member_that_was_evicted_comes_back_empty_handed(world: World) -> None:
     """After an eviction the member rejoins, gains its partitions anew, and can commit again."""
     member = world.reader(2)

@@ -15,7 +15,7 @@ from kafka.producer.future import FutureRecordMetadata
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from consumers.log import Headers, Partition
+from consumers.log import Headers
 
 __all__ = ["Batches", "encode_record"]
 
@@ -88,7 +88,7 @@ def encode_record(number: int, key: bytes | None, value: bytes | None, headers: 
 class _Making:
     """The batch that is being made for a partition."""
 
-    def __init__(self, place: Partition, limit: int) -> None:
+    def __init__(self, place: tuple[str, int], limit: int) -> None:
         self.place = TopicPartition(*place)
         self.limit = limit
         self.begin()
@@ -110,16 +110,23 @@ class Batches:
     def __init__(self, producer: KafkaProducer, most_bytes: int) -> None:
         self._producer: Any = producer
         self._most_bytes = most_bytes
-        self._making: dict[Partition, _Making] = {}
+        self._making: dict[tuple[str, int], _Making] = {}
         self._under_way: list[Any] = []
 
     def add(
-        self, place: Partition, limit: int, key: bytes | None, value: bytes | None, headers: Headers
+        self,
+        place: tuple[str, int],
+        limit: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
     ) -> None:
         """Put a record into its partition's batch; one that is full is handed over first.
 
         Parameters
         ----------
+        place
+            Topic and number of the partition.
         limit
             Bytes that a batch of this topic may have.
         """

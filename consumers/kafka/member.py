@@ -274,6 +274,8 @@ class KafkaMember(Member):
 
     def _begin(self) -> None:
         if not self._open:
+            # kafka-python keeps offsets that were refused, and would commit them with the next.
+            self._producer._transaction_manager._pending_txn_offset_commits.clear()
             self._producer.begin_transaction()
             self._open = True
 

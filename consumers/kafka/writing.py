@@ -14,7 +14,7 @@ from consumers.errors import RetryError, StopError
 from consumers.kafka.admin import KafkaAdmin, Target
 from consumers.kafka.batches import Batches
 from consumers.kafka.clients import FAILURES, Clients, meaning
-from consumers.log import Out, Partition, Writer
+from consumers.log import Out, Writer
 from consumers.sizes import check_size, pieces, size_of
 from stream_al.partitioner import partition_for
 
@@ -120,7 +120,7 @@ class Outbox:
                         check_size(out, target.limit)
                     if number is None:
                         number = self._number(key, target.partitions)
-                    add(Partition(topic, number), target.limit, key, out.value, out.headers)
+                    add((topic, number), target.limit, key, out.value, out.headers)
                 self._bytes += most
                 if self._bytes > _UNDER_WAY_BYTES:
                     self._batches.hand_over()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,8 @@ from stream_al.config import Config, validate
 __all__ = ["KafkaSite", "Site", "SqliteSite"]
 
 Settings = dict[str, dict[str, Any]]
+
+_WRITE_S = 5.0
 
 
 class Site(ABC):
@@ -46,6 +50,10 @@ class Site(ABC):
     @abstractmethod
     def open(self) -> Log:
         """Open the log for the test itself, past whatever is done to the others."""
+
+    def can_be_written(self) -> bool:
+        """Whether nobody keeps all others from writing."""
+        return True
 
     def environment(self, instance: str) -> dict[str, str]:
         """Configure a process by its environment."""
@@ -78,6 +86,15 @@ class SqliteSite(Site):
 
     def __exit__(self, *_: object) -> None:
         """Leave the file to whoever made the folder."""
+
+    def can_be_written(self) -> bool:
+        """Try to; a commit takes less than this waits."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=_WRITE_S)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            return True
 
     def open(self) -> Log:
         """Open it as somebody whose seat is given up at once."""
