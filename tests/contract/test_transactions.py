@@ -60,6 +60,42 @@ def test_aborted_records_are_never_seen(site: Site) -> None:
     assert [record.value for record in take(site.tail(out), 1)] == [b"committed"]
 
 
+def test_what_is_polled_during_a_commit_goes_into_the_next(site: Site) -> None:
+    """A poll between beginning and end of a commit brings what comes after, and harms neither."""
+    events, out = site.topic(), site.topic()
+    place = Partition(events, 0)
+    feed(site, events, 2)
+    member = site.joined(events)
+    take(member, 2)
+    member.send([Out(out, b"first")] * 500)
+    member.begin_commit({place: 2})
+    feed(site, events, 3)
+    polled = take(member, 3)
+    member.end_commit()
+    member.end_commit()
+    assert member.committed([place]) == {place: 2}
+    member.send([Out(out, b"second")])
+    member.commit({place: polled[-1].offset + 1})
+    assert values(site, out) == [b"first"] * 500 + [b"second"]
+    assert member.committed([place]) == {place: polled[-1].offset + 1}
+
+
+def test_an_abort_waits_for_the_commit_that_was_begun(site: Site) -> None:
+    """What is being committed cannot be given up any more, and what comes after it can."""
+    events, out = site.topic(), site.topic()
+    place = Partition(events, 0)
+    feed(site, events, 1)
+    member = site.joined(events)
+    take(member, 1)
+    member.send([Out(out, b"kept")])
+    member.begin_commit({place: 1})
+    member.abort()
+    member.send([Out(out, b"given up")])
+    member.abort()
+    assert values(site, out) == [b"kept"]
+    assert member.committed([place]) == {place: 1}
+
+
 def test_commit_without_offset_is_refused(site: Site) -> None:
     """Without an offset nothing would fence the commit: ValueError, and the transaction stands."""
     events, out = site.topic(), site.topic()
