@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
 
 import structlog
@@ -26,7 +26,7 @@ from consumers.telemetry import Telemetry
 from stream_al.config import Config
 from stream_al.errors import ConfigError
 
-__all__ = ["Process", "until_signal"]
+__all__ = ["Process", "Signals"]
 
 _log = structlog.get_logger()
 
@@ -221,16 +221,22 @@ def _nothing() -> None:
     """Do nothing between rounds."""
 
 
-def until_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT; the second ends the process at once."""
+class Signals:
+    """Takes note of SIGTERM and SIGINT; the second of them ends the process at once.
 
-    def first(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    Attributes
+    ----------
+    asked
+        Whether one has come. The handler does no more than to say so: what it interrupts may hold
+        any lock, so it must not wait for one.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
         for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, second)
-        stop()
+            signal.signal(each, self._take)
 
-    def second(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        os._exit(128 + number)
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, first)
+    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True

@@ -330,6 +330,17 @@ def test_a_member_whose_seat_was_taken_stops(world: World) -> None:
     assert world.values() == [b"second"]
 
 
+def test_an_idle_member_whose_seat_was_taken_stops(world: World) -> None:
+    """Who commits nothing hears of the second process too, by the heartbeats that are refused."""
+    first = world.member()
+    join(first)
+    second = world.member()
+    join(second)
+    with pytest.raises(StopError, match="another process"):
+        poll_until(first, lambda _: False)
+    assert poll_until(second, lambda batch: batch.stable).assigned
+
+
 def test_a_producer_that_is_fenced_is_rebuilt(world: World) -> None:
     """Once another producer has the transactional id, a commit fails and leaves nothing."""
     world.feed(1)

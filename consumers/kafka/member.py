@@ -145,6 +145,7 @@ class KafkaMember(Member):
             self._gains.on_partitions_assigned(self._consumer.assignment())
             polled = {}
         self._seat, self._last_id = seat, seat.member_id
+        self._check_heartbeats()
         gained = self._assigned & self._gains.gained
         self._gains.gained.clear()
         return Batch(records_of(polled), self._assigned, gained, stable=True)
@@ -271,6 +272,15 @@ class KafkaMember(Member):
             # Else a join that ends between two polls can be forgotten, and the member be stuck.
             self._coordinator.request_rejoin()
         return polled
+
+    def _check_heartbeats(self) -> None:
+        """See that the group still takes them: kafka-python only logs that it is fenced."""
+        with self._coordinator._lock:
+            ended = self._coordinator.stable() and not self._coordinator._heartbeat_enabled
+        if ended and self._is_replaced():
+            raise StopError(f"polling: another process has joined with {self._identity!r}")
+        if ended:
+            raise RebuildError(f"{self._identity!r}: the group takes no heartbeats any more")
 
     def _begin(self) -> None:
         if not self._open:

@@ -10,7 +10,7 @@ import structlog
 
 from consumers.annotator import Truths
 from consumers.logs import configure
-from consumers.processes import Process, until_signal
+from consumers.processes import Process, Signals
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
@@ -21,6 +21,7 @@ __all__ = ["run"]
 _log = structlog.get_logger()
 
 _LATE = 5
+_LOOK_S = 0.2
 
 
 @click.command(short_help="Run gate, ledger and annotator on a log.")
@@ -53,9 +54,9 @@ def run(settings: Settings, role: str, source: str | None, log_level: str) -> No
             raise ConfigError("the annotator needs a recorded stream", "--answers-from")
         truths = Truths(open_source(source, config.source, config.learner.classes))
     process = Process(config, roles, truths)
-    until_signal(process.stop)
+    signals = Signals()
     process.start()
-    while not process.wait(3600.0):
+    while not signals.asked and not process.wait(_LOOK_S):
         continue
     _log.info("stopping")
     try:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from consumers.logs import configure
-from consumers.processes import Process, until_signal
+from consumers.processes import Process, Signals
 from consumers.sqlite import SqliteLog
 from stream_al.cli.settings import load
 
@@ -21,9 +21,9 @@ def main(role: str, file: Path) -> None:
     config = load(None, os.environ, {}).config
     log = SqliteLog(config.log, config.loop)
     process = Process(config, [role], log=log)
-    until_signal(process.stop)
+    signals = Signals()
     process.start()
-    while not process.wait(0.1):
+    while not signals.asked and not process.wait(0.1):
         text = file.read_text().strip() if file.exists() else ""
         log.limit_pages(int(text) if text else None)
     process.close()
