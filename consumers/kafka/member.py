@@ -11,7 +11,7 @@ import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import CommitFailedError, ProducerFencedError
+from kafka.errors import CommitFailedError, FencedInstanceIdError, ProducerFencedError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
@@ -33,6 +33,7 @@ _POLL_INTERVAL_MS = 300_000
 _SLICE_S = 0.1
 _METADATA_S = 1.0
 _CLOSE_S = 2.0
+_REJOIN_S = 1.5
 
 
 class _Gains(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -306,7 +307,9 @@ class KafkaMember(Member):
             self._lost = True
             return StopError(f"{doing}: another process has joined with {self._identity!r}")
         told = meaning(cause, doing, RebuildError)
-        if not isinstance(cause, (CommitFailedError, RetryError)):
+        # A seat that is another's may be this member's own, which has joined anew meanwhile; if
+        # not, the heartbeats tell.
+        if not isinstance(cause, (CommitFailedError, FencedInstanceIdError, RetryError)):
             # After a record that could not be stored, kafka-python's count of them is wrong.
             return told
         try:
@@ -316,11 +319,19 @@ class KafkaMember(Member):
         return AbortError(str(told))
 
     def _is_replaced(self) -> bool:
-        """Tell a second process from a transaction that took too long: both are fenced alike."""
-        if self._seat is None:
-            return False
-        try:
-            owner = self._admin.seat_owner(self._group, self._identity)
-        except LogError:
-            return False
-        return owner is not None and owner != self._seat.member_id
+        """Tell a second process from a transaction that took too long: both are fenced alike.
+
+        After a session that ended this member itself joins anew, by an id that it does not know at
+        once: so who holds the seat counts once it has had the time to.
+        """
+        end = time.monotonic() + _REJOIN_S
+        while True:
+            try:
+                owner = self._admin.seat_owner(self._group, self._identity)
+            except LogError:
+                return False
+            if owner is None or owner == self._consumer.group_metadata().member_id:
+                return False
+            if time.monotonic() > end:
+                return True
+            time.sleep(_SLICE_S)

@@ -186,18 +186,16 @@ class Group:
     def taken_over(self) -> bool:
         """Ask the group whether another process has this identity now."""
         end = time.monotonic() + _TAKEN_S
-        try:
-            while (holder := self._admin.holder(self._name, self._identity)) in (
-                None,
-                self._member_id,
-            ):
-                if time.monotonic() > end:
-                    return False
-                time.sleep(SLICE_S)
-        except LogError as error:
-            _logger.warning("whether another process has joined is not known: %s", error)
-            return False
-        return holder is not None
+        while True:
+            try:
+                holder = self._admin.holder(self._name, self._identity)
+            except LogError as error:
+                _logger.warning("whether another process has joined is not known: %s", error)
+                return False
+            # Not before it has had the time to: both the other to join, and this one to join anew.
+            if time.monotonic() > end:
+                return holder not in (None, self._member_id, self._consumer.memberid())
+            time.sleep(SLICE_S)
 
     def close(self) -> None:
         """Leave without telling the group, which keeps the seat.

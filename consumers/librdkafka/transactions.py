@@ -249,6 +249,10 @@ class Transactions:
             error = self._why(error)
         if error.code() in (KafkaError._FENCED, KafkaError._FATAL):
             return meaning(error, f"transaction {self._identity!r}: {doing}", FencedError)
+        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+            # The seat's holder may be this member itself, which has joined anew meanwhile; if not,
+            # the next poll tells.
+            return AbortError(f"transaction {self._identity!r}: {doing}: {error.str()}")
         otherwise = AbortError if error.txn_requires_abort() else RebuildError
         return meaning(error, f"transaction {self._identity!r}: {doing}", otherwise)
 
