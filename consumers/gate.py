@@ -58,11 +58,24 @@ class GateMachine(Machine):
         self._right = RollingAccuracy()
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
-        """Take over a partition; see `Machine.restore`."""
+        """Take over a partition; see `Machine.restore`.
+
+        Raises
+        ------
+        StopError
+            If the state is that of another topic's partition.
+        """
         place = (self._topics.events, number)
         self.drop(number)
         for record in entries:
             if record.value is not None:
+                if record.key != _state_key(*place):
+                    was = (record.key or b"").decode(errors="replace")
+                    raise StopError(
+                        f"the state in {self.changelog!r}, partition {number}, is that of {was!r}, "
+                        f"and the events are to come from {place[0]!r}: another topic of events "
+                        "needs another log.name"
+                    )
                 self.core.states[place] = _decode_state(record.value)
         state = self.core.states.get(place)
         return {} if state is None else {Partition(*place): state.next_offset}
@@ -96,7 +109,7 @@ class GateMachine(Machine):
         for number, offset in reached.items():
             state = self.core.state_of(topic, number)
             state.next_offset = offset
-            key = f"{topic}:{number}".encode()
+            key = _state_key(topic, number)
             outs.append(Out(self.changelog, encode(state), key, (), number))
         return Work(outs, {Partition(topic, n): offset for n, offset in reached.items()}, counts)
 
@@ -216,3 +229,7 @@ class GateMachine(Machine):
         """Whether an owned partition was decided with a later model than is folded so far."""
         version = self.core.model.version
         return any(state.version > version for state in self.core.states.values())
+
+
+def _state_key(topic: str, number: int) -> bytes:
+    return f"{topic}:{number}".encode()

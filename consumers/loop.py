@@ -303,7 +303,7 @@ class Loop:
         if self._to_restore:
             self._state.wait("restoring")
         elif not self._assigned:
-            self._state.stand_by("no partition is assigned: another member has them all")
+            self._state.stand_by("no partition is assigned: others have them, or had until now")
         else:
             self._state.get_ready()
 

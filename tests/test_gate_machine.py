@@ -119,6 +119,15 @@ def test_batches_of_any_size_decide_alike() -> None:
     assert len(whole) == 80
 
 
+def test_the_state_of_another_topic_is_refused() -> None:
+    """Were the topic of events changed alone, its first events would be taken for decided ones."""
+    work = machine().process([event(n) for n in range(10)], Tick(60.0))
+    log = msgspec.structs.replace(CONFIG.log, events="other")
+    other = machine(msgspec.structs.replace(CONFIG, log=log))
+    with pytest.raises(StopError, match="'events:0', and the events are to come from 'other'"):
+        other.restore(0, [state(work)])
+
+
 def test_what_cannot_be_read_is_a_dead_letter_and_moves_the_position() -> None:
     """A bad message at the end of a batch is not read again."""
     gate = machine()

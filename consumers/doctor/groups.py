@@ -83,7 +83,10 @@ def judge_lag(
         total = sum(behind.values())
         most = sorted(behind.items(), key=lambda item: -item[1])
         what = f"{role} is {counted(total, 'offset')} behind" + (
-            f": {_listed(f'{where} {count}' for where, count in most if count)}" if total else ""
+            f": {_listed(f'{where} {count}' for where, count in most if count)}; the ends of "
+            "transactions count too"
+            if total
+            else ""
         )
         do = "see the gate's metrics; more gates share partitions" if total > _MUCH else ""
         found.append(Finding("lag", "warn" if total > _MUCH else "ok", what, do))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 from consumers.errors import RetryError
 from stream_al.errors import ConfigError
@@ -75,7 +77,7 @@ def open_connection(path: str, timeout_s: float) -> sqlite3.Connection:
         except sqlite3.Error as error:
             if code_of(error) == sqlite3.SQLITE_BUSY:
                 raise RetryError(f"{path}: {error}") from error
-            raise _unusable(path, str(error)) from error
+            raise _unusable(path, _why(path, error)) from error
         undo.pop_all()
     return connection
 
@@ -120,6 +122,15 @@ def _make(connection: sqlite3.Connection, path: str, timeout_s: float) -> None:
 def code_of(error: sqlite3.Error) -> int:
     """Return SQLite's primary error code; the module's own errors (closed, misused) have none."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+
+
+def _why(path: str, error: sqlite3.Error) -> str:
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        return f"there is no folder {str(folder)!r}"
+    if not os.access(folder, os.W_OK):
+        return f"its folder {str(folder)!r} may not be written to"
+    return str(error)
 
 
 def _unusable(path: str, why: str) -> ConfigError:

@@ -5,6 +5,7 @@ Needs Java 17 or newer and Maven. One process is broker and controller; nothing 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import fcntl
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -214,7 +216,7 @@ def shared(folder: Path) -> Iterator[str]:
         if not address.exists() and not failure.exists():
             with (folder / "holder.log").open("ab") as log:
                 holder = subprocess.Popen(
-                    [sys.executable, "-m", "consumers.testing.broker", str(folder)],
+                    [sys.executable, "-m", "consumers.testing.broker", "--hold", str(folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -293,5 +295,26 @@ def _die_with_parent() -> Callable[[], None] | None:
     return lambda: libc.prctl(set_death_signal, signal.SIGKILL)
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m consumers.testing.broker",
+        description="Run a Kafka broker for trying things out, until Ctrl-C; prints its address.",
+    )
+    parser.add_argument("--hold", type=Path, metavar="FOLDER", help="used by tests that share one")
+    folder = parser.parse_args().hold
+    if folder is not None:
+        _hold(folder)
+        return
+    try:
+        with Broker() as broker, contextlib.suppress(KeyboardInterrupt):
+            sys.stdout.write(f"{broker.address}\n")
+            sys.stdout.flush()
+            forever = threading.Event()
+            while not forever.wait(1.0):
+                continue
+    except BrokerError as error:
+        sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-    _hold(Path(sys.argv[1]))
+    _main()

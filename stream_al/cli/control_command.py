@@ -118,4 +118,5 @@ def _write(
     end = ""
     if until is not None:
         end = f", until {datetime.fromtimestamp(until, UTC).isoformat(timespec='seconds')}"
-    click.echo(f"{_DONE[action]}{end}; written to {topic!r}")
+    where = config.log.path if config.log.driver == "sqlite" else config.log.brokers
+    click.echo(f"{_DONE[action]}{end}; written to {topic!r} at {where}")
