@@ -184,8 +184,9 @@ class Loop:
             self._machine.drop(number)
             self._to_restore.discard(number)
             self._telemetry.forget(self._machine.role, number)
+        new = batch.gained | (batch.assigned - self._assigned)
         self._assigned = batch.assigned
-        self._to_restore |= {partition.number for partition in batch.gained}
+        self._to_restore |= {partition.number for partition in new}
 
     def _restore(self, member: Member, numbers: Iterable[int]) -> None:
         """Take over partitions from what is committed, and read on from there."""

@@ -330,6 +330,29 @@ def test_a_member_whose_seat_was_taken_stops(world: World) -> None:
     assert world.values() == [b"second"]
 
 
+def test_what_is_assigned_in_the_middle_of_a_poll_is_gained_with_the_next(world: World) -> None:
+    """A join that ends between two looks of one poll at it leaves no partition held back."""
+    member = world.member()
+    join(member)
+    consumer = member._consumer  # type: ignore[attr-defined]
+    before = consumer.assignment
+    looked = []
+
+    def late() -> set[TopicPartition]:
+        looked.append(True)
+        if len(looked) > 1:
+            return before()  # type: ignore[no-any-return]
+        # What kafka-python's thread does once it has the assignment.
+        member._gains.on_partitions_assigned(before())  # type: ignore[attr-defined]
+        return set()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(consumer, "assignment", late)
+        assert poll_until(member, lambda _: bool(looked)).gained == frozenset()
+        batch = poll_until(member, lambda batch: bool(batch.gained))
+    assert batch.gained == {Partition(world.events, 0)}
+
+
 def test_an_idle_member_whose_seat_was_taken_stops(world: World) -> None:
     """Who commits nothing hears of the second process too, by the heartbeats that are refused."""
     first = world.member()

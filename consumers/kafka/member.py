@@ -148,7 +148,8 @@ class KafkaMember(Member):
         self._seat, self._last_id = seat, seat.member_id
         self._check_heartbeats()
         gained = self._assigned & self._gains.gained
-        self._gains.gained.clear()
+        # No others: kafka-python's thread may have added some since it was asked what is assigned.
+        self._gains.gained -= gained
         return Batch(records_of(polled), self._assigned, gained, stable=True)
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
