@@ -95,12 +95,13 @@ class Transactions:
         TooLargeError, AbortError, FencedError, RebuildError, StopError
         """
         try:
-            if not self._open:
+            first = not self._open
+            if first:
                 self._producer.begin_transaction()
                 self._open = True
-                if offsets and generation is not None:
-                    self._send_offsets(offsets, generation)
             self._outbox.put(outs)
+            if first and offsets and generation is not None:
+                self._send_offsets(offsets, generation)
         except FAILURES as error:
             raise self._meaning(error, "sending") from error
         except RetryError as error:
