@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from kafka_world import Driver, World
+
+    from consumers.testing.broker import Broker
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,3 +46,39 @@ def kafka_brokers(
         yield brokers
     finally:
         sharing.__exit__(None, None, None)
+
+
+@pytest.fixture
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Tell the Kafka driver that a module of tests is about."""
+    chosen: Driver = request.module.DRIVER
+    return chosen
+
+
+@pytest.fixture
+def world(kafka_brokers: str, driver: Driver) -> Iterator[World]:
+    """One partition of events and of outputs."""
+    from kafka_world import World
+
+    world = World(kafka_brokers, driver)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def wide(kafka_brokers: str, driver: Driver) -> Iterator[World]:
+    """Four partitions."""
+    from kafka_world import World
+
+    world = World(kafka_brokers, driver, partitions=4)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def own_broker(kafka_brokers: str) -> Iterator[Broker]:  # noqa: ARG001 - skips where there is none
+    """Give a broker that a test may hurt."""
+    from consumers.testing.broker import Broker
+
+    with Broker() as broker:
+        yield broker

@@ -8,15 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from confluent_kafka import Producer
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import ConfigResource, MemberToRemove
+from kafka.admin import ConfigResource
+from kafka_world import LOOP, Driver, World, join, patiently, poll_until, read
 
 from consumers.errors import (
     AbortError,
@@ -28,130 +26,12 @@ from consumers.errors import (
 )
 from consumers.kafka.clients import FAILURES
 from consumers.kafka.log import KafkaLog
-from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
+from consumers.log import Batch, Member, Out, Partition, TopicSpec
 from consumers.testing.broker import Broker
 from consumers.watch import Watch
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 
-T = TypeVar("T")
-
-LOOP = LoopConfig(session_timeout_s=6.0, commit_timeout_s=5.0, transaction_timeout_s=5.0)
-
-
-class World:
-    """Topics of one test, and the processes that would use them."""
-
-    def __init__(self, brokers: str, partitions: int = 1, loop: LoopConfig = LOOP) -> None:
-        self.name = f"t{uuid.uuid4().hex[:8]}"
-        self.brokers = brokers
-        self.loop = loop
-        self.events, self.out = f"{self.name}.events", f"{self.name}.out"
-        self.group = f"{self.name}.gate"
-        self._members: list[Member] = []
-        self._logs: list[KafkaLog] = []
-        self.log = self.process("host")
-        self.log.create([TopicSpec(self.events, partitions), TopicSpec(self.out, partitions)])
-
-    def process(self, instance: str) -> KafkaLog:
-        """Open the log as a process of that name does."""
-        config = LogConfig(
-            driver="kafka",
-            brokers=self.brokers,
-            name=self.name,
-            instance=instance,
-            events=self.events,
-            max_record_bytes=20_000,
-        )
-        self._logs.append(KafkaLog(config, SecurityConfig(), self.loop))
-        return self._logs[-1]
-
-    def member(self, instance: str = "a", assignor: str = "range") -> Member:
-        """Open a member that is closed with the world."""
-        member = self.process(instance).member("gate", [self.events], assignor)
-        self._members.append(member)
-        return member
-
-    def evict(self, instance: str) -> None:
-        """Remove a member from the group, as the end of its session would."""
-        admin = KafkaAdminClient(bootstrap_servers=self.brokers)
-        who = MemberToRemove(group_instance_id=f"{self.group}.{instance}")
-        admin.remove_group_members(self.group, [who])
-        admin.close()
-
-    def feed(self, count: int, partitions: int = 1) -> None:
-        """Write numbered events, to each partition in its turn."""
-        writer = self.log.writer()
-        for i in range(count):
-            writer.send(Out(self.events, b"%d" % i, partition=i % partitions))
-        writer.close()
-
-    def values(self) -> list[bytes | None]:
-        """Return what stands in the first partition of outputs."""
-        return [record.value for record in self.log.read(self.out, 0)]
-
-    def committed(self, member: Member) -> int | None:
-        """Return the committed offset of the first partition of events."""
-        place = Partition(self.events, 0)
-        return member.committed([place])[place]
-
-    def close(self) -> None:
-        """Close all."""
-        for member in self._members:
-            member.close()
-        for log in self._logs:
-            log.close()
-
-
-@pytest.fixture
-def world(kafka_brokers: str) -> Iterator[World]:
-    """One partition of events and of outputs."""
-    world = World(kafka_brokers)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def wide(kafka_brokers: str) -> Iterator[World]:
-    """Four partitions."""
-    world = World(kafka_brokers, partitions=4)
-    yield world
-    world.close()
-
-
-@pytest.fixture(scope="module")
-def own_broker(kafka_brokers: str) -> Iterator[Broker]:  # noqa: ARG001 - skips where there is none
-    """Give a broker that a test may hurt."""
-    with Broker() as broker:
-        yield broker
-
-
-def poll_until(member: Member, enough: Callable[[Batch], bool], timeout_s: float = 20.0) -> Batch:
-    """Poll until a batch is what was waited for."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        batch = member.poll(0.5, 1000)
-        if enough(batch):
-            return batch
-    raise AssertionError("this has not come about in time")
-
-
-def join(member: Member) -> frozenset[Partition]:
-    """Poll until there are partitions, and read them from their beginnings."""
-    gained = poll_until(member, lambda batch: bool(batch.gained)).gained
-    member.seek(dict.fromkeys(gained, 0))
-    return gained
-
-
-def read(member: Member, count: int) -> list[Record]:
-    """Poll until so many records have come."""
-    found: list[Record] = []
-
-    def enough(batch: Batch) -> bool:
-        found.extend(batch.records)
-        return len(found) >= count
-
-    poll_until(member, enough)
-    return found
+DRIVER: Driver = "kafka"
 
 
 def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
@@ -175,20 +55,6 @@ def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
         evicted.commit({Partition(world.events, 0): 3})
     assert world.committed(heir) == 5
     assert world.values() == []
-
-
-def test_offsets_that_were_refused_are_not_committed_with_the_next(wide: World) -> None:
-    """What one transaction failed with is not in the one after it."""
-    one, other = (Partition(wide.events, number) for number in range(2))
-    member = wide.member("a")
-    join(member)
-    wide.evict("a")
-    with pytest.raises(AbortError):
-        member.commit({one: 7})
-    member.abort()
-    join(member)
-    member.commit({other: 3})
-    assert member.committed([one, other]) == {one: None, other: 3}
 
 
 def test_a_member_that_was_evicted_comes_back_empty_handed(world: World) -> None:
@@ -383,7 +249,8 @@ def test_a_transaction_that_took_too_long_is_not_taken_for_a_second_process(
     kafka_brokers: str,
 ) -> None:
     """A transaction that the broker has timed out is rebuilt: the seat is still this member's."""
-    world = World(kafka_brokers, loop=LoopConfig(session_timeout_s=6.0, transaction_timeout_s=1.0))
+    loop = LoopConfig(session_timeout_s=6.0, transaction_timeout_s=1.0)
+    world = World(kafka_brokers, DRIVER, loop=loop)
     world.feed(1)
     member = world.member()
     join(member)
@@ -406,7 +273,8 @@ def test_a_transaction_that_took_too_long_is_not_taken_for_a_second_process(
 
 def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
     """While a broker is silent a commit ends in time; afterwards it stands whole, or not at all."""
-    world = World(own_broker.address, loop=LoopConfig(session_timeout_s=6.0, commit_timeout_s=1.0))
+    loop = LoopConfig(session_timeout_s=6.0, commit_timeout_s=1.0)
+    world = World(own_broker.address, DRIVER, loop=loop)
     world.feed(1)
     member = world.member()
     join(member)
@@ -431,24 +299,12 @@ def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
     world.close()
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Call until it is not told to try again."""
-    end = time.monotonic() + 30
-    while True:
-        try:
-            return call()
-        except RetryError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
 def test_a_broker_that_is_gone_is_told_and_waited_for(
     own_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a broker all calls ask for patience and leave nothing; with it back, work goes on."""
     monkeypatch.setattr("consumers.kafka.clients._BOOTSTRAP_MS", 500)
-    world = World(own_broker.address)
+    world = World(own_broker.address, DRIVER)
     world.feed(1)
     member, other = world.member(), world.member("b")
     join(member)

@@ -12,9 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -24,8 +22,7 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
 )
-from kafka import KafkaAdminClient
-from kafka.admin import MemberToRemove
+from kafka_world import LIMIT, PATIENCE_S, Driver, World, join, patiently, poll_until, read
 
 from consumers.errors import (
     AbortError,
@@ -37,168 +34,22 @@ from consumers.errors import (
 )
 from consumers.librdkafka.client import PRODUCER
 from consumers.librdkafka.errors import FAILURES
-from consumers.librdkafka.log import LibrdkafkaLog
-from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
+from consumers.log import Batch, Member, Out, Partition, TopicSpec
 from consumers.testing.broker import Broker
 from consumers.watch import Watch
-from stream_al.config import LogConfig, LoopConfig, SecurityConfig
+from stream_al.config import LoopConfig
 from stream_al.errors import ConfigError
 
-T = TypeVar("T")
-
-LIMIT = 20_000
-LOOP = LoopConfig(session_timeout_s=6.0, commit_timeout_s=5.0, transaction_timeout_s=5.0)
-PATIENCE_S = 30.0
+DRIVER: Driver = "librdkafka"
 
 
-class World:
-    """Topics of one test, and the processes that would use them."""
-
-    def __init__(self, brokers: str, partitions: int = 1, loop: LoopConfig = LOOP) -> None:
-        self.name = f"t{uuid.uuid4().hex[:8]}"
-        self.brokers = brokers
-        self.loop = loop
-        self.events, self.out = f"{self.name}.events", f"{self.name}.out"
-        self.group = f"{self.name}.gate"
-        self._members: list[Member] = []
-        self._logs: list[LibrdkafkaLog] = []
-        self.log = self.process("host")
-        self.log.create([TopicSpec(self.events, partitions), TopicSpec(self.out, partitions)])
-
-    @property
-    def first(self) -> Partition:
-        """The first partition of the events."""
-        return Partition(self.events, 0)
-
-    def process(self, instance: str | None) -> LibrdkafkaLog:
-        """Open the log as a process of that name does."""
-        config = LogConfig(
-            driver="librdkafka",
-            brokers=self.brokers,
-            name=self.name,
-            instance=instance,
-            events=self.events,
-            max_record_bytes=LIMIT,
-        )
-        self._logs.append(LibrdkafkaLog(config, SecurityConfig(), self.loop))
-        return self._logs[-1]
-
-    def member(self, instance: str = "a", assignor: str = "range") -> Member:
-        """Open a member that is closed with the world."""
-        member = self.process(instance).member("gate", [self.events], assignor)
-        self._members.append(member)
-        return member
-
-    def reader(self, count: int = 1) -> Member:
-        """Open a member that has read so many events."""
-        self.feed(count)
-        member = self.member()
-        join(member)
-        read(member, count)
-        return member
-
-    def evict(self, instance: str) -> None:
-        """Remove a member from the group, as the end of its session would."""
-        admin = KafkaAdminClient(bootstrap_servers=self.brokers)
-        who = MemberToRemove(group_instance_id=f"{self.group}.{instance}")
-        admin.remove_group_members(self.group, [who])
-        admin.close()
-
-    def limit(self, topic: str, size: int) -> None:
-        """Change how large a topic's records may be."""
-        entry = ConfigEntry(
-            "max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET
-        )
-        resource = ConfigResource("topic", topic, incremental_configs=[entry])
-        admin = AdminClient({"bootstrap.servers": self.brokers})
-        for result in admin.incremental_alter_configs([resource]).values():
-            result.result(10)
-
-    def feed(self, count: int, partitions: int = 1) -> None:
-        """Write numbered events, to each partition in its turn."""
-        writer = self.log.writer()
-        for number in range(count):
-            writer.send(Out(self.events, b"%d" % number, partition=number % partitions))
-        writer.close()
-
-    def values(self, partition: int = 0) -> list[bytes | None]:
-        """Return what was put out and committed."""
-        return [record.value for record in self.log.read(self.out, partition)]
-
-    def committed(self, member: Member) -> int | None:
-        """Return the committed offset of the first partition of the events."""
-        return member.committed([self.first])[self.first]
-
-    def close(self) -> None:
-        """Close all."""
-        for member in self._members:
-            member.close()
-        for log in self._logs:
-            log.close()
-
-
-@pytest.fixture
-def world(kafka_brokers: str) -> Iterator[World]:
-    """One partition of events and of outputs."""
-    world = World(kafka_brokers)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def wide(kafka_brokers: str) -> Iterator[World]:
-    """Four partitions."""
-    world = World(kafka_brokers, partitions=4)
-    yield world
-    world.close()
-
-
-@pytest.fixture(scope="module")
-def own_broker(kafka_brokers: str) -> Iterator[Broker]:  # noqa: ARG001 - skips where there is none
-    """Give a broker that a test may hurt."""
-    with Broker() as broker:
-        yield broker
-
-
-def poll_until(member: Member, enough: Callable[[Batch], bool]) -> Batch:
-    """Poll until a batch is what was waited for."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        batch = member.poll(0.2, 1000)
-        if enough(batch):
-            return batch
-    raise AssertionError("this has not come about in time")
-
-
-def join(member: Member) -> frozenset[Partition]:
-    """Poll until there are partitions, and read them from their beginnings."""
-    gained = poll_until(member, lambda batch: bool(batch.gained)).gained
-    member.seek(dict.fromkeys(gained, 0))
-    return gained
-
-
-def read(member: Member, count: int) -> list[Record]:
-    """Poll until so many records have come."""
-    found: list[Record] = []
-
-    def enough(batch: Batch) -> bool:
-        found.extend(batch.records)
-        return len(found) >= count
-
-    poll_until(member, enough)
-    return found
-
-
-def patiently(call: Callable[[], T]) -> T:
-    """Call until it is not told to try again."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return call()
-        except RetryError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
+def limit(world: World, topic: str, size: int) -> None:
+    """Change how large a topic's records may be."""
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource("topic", topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": world.brokers})
+    for result in admin.incremental_alter_configs([resource]).values():
+        result.result(10)
 
 
 def share(members: list[Member], enough: Callable[[list[Batch]], bool]) -> list[Batch]:
@@ -373,20 +224,6 @@ def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
     assert world.values() == []
 
 
-def test_offsets_that_were_refused_are_not_committed_with_the_next(wide: World) -> None:
-    """What one transaction failed with is not in the one after it."""
-    one, other = (Partition(wide.events, number) for number in range(2))
-    member = wide.member("a")
-    join(member)
-    wide.evict("a")
-    with pytest.raises(AbortError):
-        member.commit({one: 7})
-    member.abort()
-    join(member)
-    member.commit({other: 3})
-    assert member.committed([one, other]) == {one: None, other: 3}
-
-
 def test_a_member_that_was_evicted_comes_back_empty_handed(world: World) -> None:
     """After an eviction the member rejoins, gains its partitions anew, and can commit again."""
     member = world.reader(2)
@@ -401,7 +238,8 @@ def test_a_transaction_that_took_too_long_is_not_taken_for_a_second_process(
     kafka_brokers: str,
 ) -> None:
     """A transaction that the broker has timed out is rebuilt: the seat is still this member's."""
-    world = World(kafka_brokers, loop=LoopConfig(session_timeout_s=6.0, transaction_timeout_s=1.0))
+    loop = LoopConfig(session_timeout_s=6.0, transaction_timeout_s=1.0)
+    world = World(kafka_brokers, DRIVER, loop=loop)
     member = world.reader()
     member.send([Out(world.out, b"late")])
     end = time.monotonic() + PATIENCE_S
@@ -481,7 +319,7 @@ def test_a_record_that_the_broker_refuses_stops_with_the_setting_to_change(world
     member = world.reader()
     member.send([Out(world.out, b"x")])
     member.commit({world.first: 0})
-    world.limit(world.out, 2000)
+    limit(world, world.out, 2000)
     time.sleep(0.2)
     member.send([Out(world.out, b"small"), Out(world.out, random.Random(1).randbytes(10_000))])
     with pytest.raises(StopError, match=r"max\.message\.bytes"):
@@ -562,7 +400,8 @@ def test_calls_that_hang_are_left_behind_three_times() -> None:
 
 def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
     """While a broker is silent a commit ends in time; afterwards it stands whole, or not at all."""
-    world = World(own_broker.address, loop=LoopConfig(session_timeout_s=6.0, commit_timeout_s=1.0))
+    loop = LoopConfig(session_timeout_s=6.0, commit_timeout_s=1.0)
+    world = World(own_broker.address, DRIVER, loop=loop)
     member = world.reader()
     member.send([Out(world.out, b"perhaps")])
     os.kill(own_broker.pid, signal.SIGSTOP)
@@ -597,7 +436,7 @@ def test_a_broker_that_is_gone_is_told_and_waited_for(
     monkeypatch.setattr("consumers.librdkafka.admin.REACH_S", 1.0)
     caplog.set_level(logging.WARNING)
     loop = LoopConfig(session_timeout_s=2.0, commit_timeout_s=2.0, transaction_timeout_s=3.0)
-    world = World(own_broker.address, loop=loop)
+    world = World(own_broker.address, DRIVER, loop=loop)
     member = world.reader()
     member.commit({world.first: 1})
     writer, tail = world.log.writer(), world.log.tail(world.events, 0, 1)

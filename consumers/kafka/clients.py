@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
@@ -15,8 +15,6 @@ from consumers.security import kafka_python_security
 from stream_al.config import LogConfig, SecurityConfig
 
 __all__ = ["FAILURES", "Clients", "Reach", "meaning"]
-
-_T = TypeVar("_T")
 
 FAILURES = (errors.KafkaError, OSError, RuntimeError, ValueError, TypeError)
 """What kafka-python raises: its loop passes on whatever went wrong within."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "SLICE_S",
     "SOCKET_MS",
     "Clients",
+    "fetch",
     "places",
     "record_of",
 ]
@@ -129,6 +131,41 @@ class Clients:
             As `open`.
         """
         return self.open(kind, reports, {**self._producer, **settings})
+
+
+def fetch(
+    consumer: Any,  # noqa: ANN401 - confluent-kafka has no types
+    read: Callable[[list[Any]], list[Record]],
+    ended: Callable[[], bool],
+    timeout_s: float,
+    max_records: int,
+) -> list[Record]:
+    """Return what is there, else wait for a record and return what came along.
+
+    librdkafka itself waits until it has as many as it is asked for.
+
+    Parameters
+    ----------
+    read
+        Turns messages into records.
+    ended
+        Whether something has come up that is not worth waiting further for.
+
+    Raises
+    ------
+    KafkaException, KafkaError
+    """
+    end = time.monotonic() + timeout_s
+    records = read(consumer.consume(max_records, 0))
+    while not records and not ended():
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        found = consumer.consume(1, min(left, SLICE_S))
+        if found and max_records > 1:
+            found += consumer.consume(max_records - 1, 0)
+        records = read(found)
+    return records
 
 
 def places(offsets: Mapping[Partition, int] | Iterable[Partition]) -> list[TopicPartition]:

@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
 
 from consumers.errors import LogError, RebuildError, RetryError, StopError
 from consumers.librdkafka.admin import Admin
-from consumers.librdkafka.client import CONSUMER, SLICE_S, Clients, places, record_of
+from consumers.librdkafka.client import CONSUMER, SLICE_S, Clients, fetch, places, record_of
 from consumers.librdkafka.errors import FAILURES, Reports, error_of, is_fatal, meaning
 from consumers.log import Batch, Partition, Record
 from stream_al.config import LoopConfig
@@ -101,7 +101,7 @@ class Group:
         if self._fatal is not None:
             raise self._fatal
         try:
-            records = self._fetch(timeout_s, max_records)
+            records = fetch(self._consumer, self._records, self._has_news, timeout_s, max_records)
             # In this order: who is a member after the snapshot was one when it was taken.
             generation = self._consumer.consumer_group_metadata()
             member_id = self._consumer.memberid()
@@ -206,20 +206,8 @@ class Group:
         """
         self._consumer.close()
 
-    def _fetch(self, timeout_s: float, max_records: int) -> list[Record]:
-        # librdkafka waits until it has as many as it is asked for: so take what is there, else
-        # wait for one and take what came along.
-        end = time.monotonic() + timeout_s
-        records = self._records(self._consumer.consume(max_records, 0))
-        while not records and not self._moved and not self._reports.unreachable:
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            found = self._consumer.consume(1, min(left, SLICE_S))
-            if found and max_records > 1:
-                found += self._consumer.consume(max_records - 1, 0)
-            records = self._records(found)
-        return records
+    def _has_news(self) -> bool:
+        return self._moved or bool(self._reports.unreachable)
 
     def _records(self, messages: Iterable[Any]) -> list[Record]:
         records = []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError
 
 from consumers.errors import RebuildError, StopError
-from consumers.librdkafka.client import CONSUMER, SLICE_S, Clients, places, record_of
+from consumers.librdkafka.client import CONSUMER, Clients, fetch, places, record_of
 from consumers.librdkafka.errors import FAILURES, Reports, error_of, meaning
 from consumers.log import Partition, Record, Tail
 
@@ -41,18 +40,13 @@ class LibrdkafkaTail(Tail):
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         """Return what is there, else what comes first."""
-        end = time.monotonic() + timeout_s
+        began = self._position
+
+        def ended() -> bool:
+            return self._position != began or bool(self._reports.unreachable)
+
         try:
-            began = self._position
-            records = self._records(self._consumer.consume(max_records, 0))
-            while not records and self._position == began and not self._reports.unreachable:
-                left = end - time.monotonic()
-                if left <= 0:
-                    break
-                found = self._consumer.consume(1, min(left, SLICE_S))
-                if found and max_records > 1:
-                    found += self._consumer.consume(max_records - 1, 0)
-                records = self._records(found)
+            records = fetch(self._consumer, self._records, ended, timeout_s, max_records)
         except FAILURES as error:
             raise meaning(error_of(error), self._doing, RebuildError) from error
         if self._reports.refused:
