@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -60,6 +61,12 @@ def share(members: list[Member], enough: Callable[[list[Batch]], bool]) -> list[
         if enough(batches):
             return batches
     raise AssertionError("the members have not come to terms in time")
+
+
+def clients_alive() -> int:
+    """Count librdkafka's clients in this process by their main threads."""
+    names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    return sum(name.startswith("rdk:main") for name in names)
 
 
 def test_a_missing_extra_is_named_with_its_remedy() -> None:
@@ -187,6 +194,23 @@ def test_a_restarted_member_keeps_its_seat(wide: World) -> None:
         assert not other.gained
 
 
+def test_closing_does_not_wait_for_an_assignment_that_was_not_told(kafka_brokers: str) -> None:
+    """A member that has not polled since it was given partitions is closed all the same."""
+    # In a process of its own: where it fails, nothing in that process goes on.
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from kafka_world import World
+world = World({kafka_brokers!r}, "librdkafka", partitions=4)
+for _ in range(6):
+    member = world.member("a")
+    time.sleep(.3)
+    member.close()
+world.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_a_member_whose_seat_was_taken_stops(world: World) -> None:
     """A second process with the same identity ends the first, whatever that does next."""
     first = world.reader()
@@ -206,6 +230,18 @@ def test_a_member_whose_seat_was_taken_stops(world: World) -> None:
     second.send([Out(world.out, b"second")])
     second.commit({world.first: 1})
     assert world.values() == [b"second"]
+
+
+def test_a_closed_member_is_gone_although_its_error_is_held(world: World) -> None:
+    """What an error's traceback refers to keeps no client alive, which would fence others."""
+    first = world.reader()
+    join(world.member())
+    before = clients_alive()
+    with pytest.raises(StopError, match="fenced") as held:
+        poll_until(first, lambda _: False)
+    first.close()  # a consumer and a producer
+    assert held.tb is not None
+    assert clients_alive() == before - 2
 
 
 def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:

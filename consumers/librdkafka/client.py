@@ -134,7 +134,7 @@ class Clients:
 
 
 def fetch(
-    consumer: Any,  # noqa: ANN401 - confluent-kafka has no types
+    consume: Callable[[int, float], list[Any]],
     read: Callable[[list[Any]], list[Record]],
     ended: Callable[[], bool],
     timeout_s: float,
@@ -146,6 +146,8 @@ def fetch(
 
     Parameters
     ----------
+    consume
+        Waits for so many messages, so many seconds.
     read
         Turns messages into records.
     ended
@@ -156,14 +158,14 @@ def fetch(
     KafkaException, KafkaError
     """
     end = time.monotonic() + timeout_s
-    records = read(consumer.consume(max_records, 0))
+    records = read(consume(max_records, 0))
     while not records and not ended():
         left = end - time.monotonic()
         if left <= 0:
             break
-        found = consumer.consume(1, min(left, SLICE_S))
+        found = consume(1, min(left, SLICE_S))
         if found and max_records > 1:
-            found += consumer.consume(max_records - 1, 0)
+            found += consume(max_records - 1, 0)
         records = read(found)
     return records
 

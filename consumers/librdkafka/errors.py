@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from consumers.errors import LogError, RetryError, StopError
 
@@ -115,7 +116,7 @@ class Reports:
         else:
             self._last = error.str()
 
-    def reach(self, consumer: Consumer, topic: str, doing: str) -> None:
+    def reach(self, list_topics: Callable[..., Any], topic: str, doing: str) -> None:
         """See whether a broker answers again: librdkafka tells only when none is left.
 
         Raises
@@ -124,7 +125,7 @@ class Reports:
             If none does.
         """
         try:
-            consumer.list_topics(topic, timeout=_PROBE_S)
+            list_topics(topic, timeout=_PROBE_S)
         except FAILURES as error:
             raise RetryError(f"{doing}: no broker answers: {self.unreachable}") from error
         self.unreachable = ""

@@ -101,7 +101,7 @@ class Group:
         if self._fatal is not None:
             raise self._fatal
         try:
-            records = fetch(self._consumer, self._records, self._has_news, timeout_s, max_records)
+            records = fetch(self._consume, self._records, self._has_news, timeout_s, max_records)
             # In this order: who is a member after the snapshot was one when it was taken.
             generation = self._consumer.consumer_group_metadata()
             member_id = self._consumer.memberid()
@@ -113,7 +113,7 @@ class Group:
         if self._reports.refused:
             raise StopError(f"group {self._name!r}: brokers refuse access: {self._reports.refused}")
         if self._reports.unreachable and not records:
-            self._reports.reach(self._consumer, self._topic, f"group {self._name!r}")
+            self._reports.reach(self._list_topics, self._topic, f"group {self._name!r}")
         if not self._joined or not member_id:
             self._unread(records)
             return Batch((), self.assigned, frozenset(), stable=False)
@@ -198,13 +198,20 @@ class Group:
             time.sleep(SLICE_S)
 
     def close(self) -> None:
-        """Leave without telling the group, which keeps the seat.
+        """End the consumer without telling the group, which keeps the seat."""
+        # Not by its own closing: that serves what the group has still to say, and librdkafka may
+        # wait for ever for the answer to an assignment (its issue 4884), with Python's lock held.
+        # Without the last reference the client says nothing more to anybody, and ends.
+        del self._consumer
 
-        Raises
-        ------
-        KafkaException, RuntimeError
-        """
-        self._consumer.close()
+    # What may stand in the traceback of an error refers to this group, not to the consumer.
+
+    def _consume(self, count: int, wait_s: float) -> list[Any]:
+        found: list[Any] = self._consumer.consume(count, wait_s)
+        return found
+
+    def _list_topics(self, topic: str, timeout: float) -> None:
+        self._consumer.list_topics(topic, timeout=timeout)
 
     def _has_news(self) -> bool:
         return self._moved or bool(self._reports.unreachable)

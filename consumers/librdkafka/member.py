@@ -84,10 +84,7 @@ class LibrdkafkaMember(Member):
 
     def _leave(self) -> None:
         # The group first: a consumer left behind would fence whoever has this identity next.
-        try:
-            self._group.close()
-        except (*FAILURES, RuntimeError) as error:
-            _logger.warning("leaving a group: %s", error)
+        self._group.close()
         try:
             self._transactions.close(_ABORT_S)
         except FAILURES as error:

@@ -46,13 +46,13 @@ class LibrdkafkaTail(Tail):
             return self._position != began or bool(self._reports.unreachable)
 
         try:
-            records = fetch(self._consumer, self._records, ended, timeout_s, max_records)
+            records = fetch(self._consumer.consume, self._records, ended, timeout_s, max_records)
         except FAILURES as error:
             raise meaning(error_of(error), self._doing, RebuildError) from error
         if self._reports.refused:
             raise StopError(f"{self._doing}: brokers refuse access: {self._reports.refused}")
         if self._reports.unreachable and not records:
-            self._reports.reach(self._consumer, self._place.topic, self._doing)
+            self._reports.reach(self._consumer.list_topics, self._place.topic, self._doing)
         return records
 
     def close(self) -> None:
