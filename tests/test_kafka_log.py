@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource
-from kafka_world import LOOP, Driver, World, join, patiently, poll_until, read
+from kafka_world import LOOP, PATIENCE_S, Driver, World, join, patiently, poll_until, read
 
 from consumers.errors import (
     AbortError,
@@ -55,6 +55,29 @@ def test_an_evicted_member_cannot_move_the_offset_back(world: World) -> None:
         evicted.commit({Partition(world.events, 0): 3})
     assert world.committed(heir) == 5
     assert world.values() == []
+
+
+def test_a_member_that_joined_anew_is_not_taken_for_a_second_process(world: World) -> None:
+    """A commit with the place in the group from before is refused, and the member goes on."""
+    world.feed(2)
+    member = world.member("a")
+    join(member)
+    read(member, 2)
+    consumer = member._consumer  # type: ignore[attr-defined]
+    before = consumer.group_metadata().member_id
+    world.evict("a")
+    end = time.monotonic() + PATIENCE_S
+    while consumer.group_metadata().member_id in ("", before) and time.monotonic() < end:
+        # As it may come about while a commit is under way, beside polls that nobody has seen.
+        consumer.poll(100)
+    member.send([Out(world.out, b"of the former member")])
+    with pytest.raises(AbortError):
+        member.commit({world.first: 2})
+    assert join(member) == {world.first}
+    read(member, 2)
+    member.send([Out(world.out, b"in its own name")])
+    member.commit({world.first: 2})
+    assert world.values() == [b"in its own name"]
 
 
 def test_a_member_that_was_evicted_comes_back_empty_handed(world: World) -> None:
