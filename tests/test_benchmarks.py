@@ -191,7 +191,7 @@ def test_kafka_program_does_not_hide_kafka_python(tmp_path: Path) -> None:
 
 def test_gate_on_sqlite_is_timed(load: Any) -> None:
     """A small run on the embedded log needs no broker, and counts every event's prediction."""
-    arguments = ["--only", "sqlite", "--events", "6000", "--repetitions", "1"]
+    arguments = ["--only", "sqlite", "--events", "40000", "--repetitions", "1"]
     found = _json_of(load("kafka_program"), *arguments)
     assert found["sqlite_events_per_second"] > 0.0
     assert found["kafka_vs_bare"] is None
