@@ -23,8 +23,9 @@ from types import TracebackType
 from typing import Self
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
+from consumers.errors import LogError
+from consumers.kafka.clients import FAILURES, Clients
 from consumers.testing.broker_files import (
     BrokerError,
     Listener,
@@ -32,10 +33,12 @@ from consumers.testing.broker_files import (
     java,
     write_properties,
 )
+from stream_al.config import LogConfig, SecurityConfig
 
 __all__ = ["Broker", "BrokerError", "shared"]
 
-_READY_S = 60.0
+_READY_S = 180.0
+"""A machine that was just made may read Java and Kafka for the first time for over a minute."""
 _GRACE_S = 20.0
 
 
@@ -275,16 +278,12 @@ def _accepts(address: str) -> bool:
 def _answers(address: str) -> bool:
     if not _accepts(address):
         return False
+    clients = Clients(LogConfig(driver="kafka", brokers=address), SecurityConfig())
     try:
-        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=2000)
-    except KafkaError:
+        with contextlib.closing(clients.open(KafkaAdminClient)) as admin:
+            return bool(admin.describe_cluster()["brokers"])
+    except (LogError, *FAILURES):
         return False
-    try:
-        return bool(admin.describe_cluster()["brokers"])
-    except KafkaError:
-        return False
-    finally:
-        admin.close()
 
 
 def _die_with_parent() -> Callable[[], None] | None:
