@@ -24,11 +24,9 @@ from consumers.errors import (
     StopError,
     TooLargeError,
 )
-from consumers.kafka.clients import FAILURES
 from consumers.kafka.log import KafkaLog
 from consumers.log import Batch, Member, Out, Partition, TopicSpec
 from consumers.testing.broker import Broker
-from consumers.watch import Watch
 from stream_al.config import LogConfig, LoopConfig, SecurityConfig
 
 DRIVER: Driver = "kafka"
@@ -353,19 +351,6 @@ def test_a_broker_that_is_gone_is_told_and_waited_for(
     member.commit({Partition(world.events, 0): 2})
     assert world.committed(member) == 2
     world.close()
-
-
-def test_calls_that_hang_are_left_behind_three_times() -> None:
-    """A call that never returns is given up; the third in a row ends the process."""
-    watch, never = Watch(FAILURES), threading.Event()
-    try:
-        for _ in range(2):
-            with pytest.raises(RebuildError, match=r"0\.01 s"):
-                watch.run(never.wait, 0.01, "a commit")
-        with pytest.raises(StopError, match="3 times"):
-            watch.run(never.wait, 0.01, "a commit")
-    finally:
-        never.set()
 
 
 def test_a_record_that_the_broker_refuses_fails_the_transaction(world: World) -> None:

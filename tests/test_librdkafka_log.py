@@ -34,10 +34,8 @@ from consumers.errors import (
     TooLargeError,
 )
 from consumers.librdkafka.client import PRODUCER
-from consumers.librdkafka.errors import FAILURES
 from consumers.log import Batch, Member, Out, Partition, TopicSpec
 from consumers.testing.broker import Broker
-from consumers.watch import Watch
 from stream_al.config import LoopConfig
 from stream_al.errors import ConfigError
 
@@ -415,23 +413,6 @@ def test_members_with_different_assignors_do_not_mix(world: World) -> None:
     second = world.member("b", "cooperative-sticky")
     with pytest.raises(StopError, match=r"log\.assignor"):
         poll_until(second, lambda _: False)
-
-
-def test_calls_that_hang_are_left_behind_three_times() -> None:
-    """A call that never returns is given up; the third at once ends the process."""
-    watch, free = Watch(FAILURES), threading.Event()
-
-    def hang() -> None:
-        free.wait()
-
-    try:
-        for _ in range(2):
-            with pytest.raises(RebuildError, match=r"0\.01 s"):
-                watch.run(hang, 0.01, "a commit")
-        with pytest.raises(StopError, match="3 times"):
-            watch.run(hang, 0.01, "a commit")
-    finally:
-        free.set()
 
 
 def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:

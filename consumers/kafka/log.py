@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from consumers.errors import StopError
 from consumers.kafka.admin import KafkaAdmin
-from consumers.kafka.clients import FAILURES, Clients
+from consumers.kafka.clients import Clients
 from consumers.kafka.member import KafkaMember
 from consumers.kafka.reading import KafkaTail
 from consumers.kafka.writing import KafkaWriter, Outbox
@@ -32,7 +32,7 @@ class KafkaLog(Log):
         self._loop = loop
         self._clients = Clients(log, security)
         self._admin = KafkaAdmin(self._clients, log.max_record_bytes)
-        self._watch = Watch(FAILURES)
+        self._watch = Watch()
 
     def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:
         """Open a static member; it joins the group with its first poll."""

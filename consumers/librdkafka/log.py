@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from consumers.errors import StopError
 from consumers.librdkafka.admin import Admin
 from consumers.librdkafka.client import Clients
-from consumers.librdkafka.errors import FAILURES
 from consumers.librdkafka.group import Group
 from consumers.librdkafka.member import LibrdkafkaMember
 from consumers.librdkafka.tail import LibrdkafkaTail
@@ -39,7 +38,7 @@ class LibrdkafkaLog(Log):
         self._config = log
         self._loop = loop
         self._clients = Clients(log, security)
-        self._watch = Watch(FAILURES)
+        self._watch = Watch()
         self._admin = Admin(self._clients, log.max_record_bytes)
 
     def member(self, role: str, topics: Sequence[str], assignor: str = "range") -> Member:
