@@ -139,14 +139,17 @@ class GateMachine(Machine):
 
     def _put_out(self, decision: Decision, event: Event, message: Record, outs: list[Out]) -> None:
         request, observed = decision.request, decision.observed
-        topics, number, at = self._topics, event.partition, decision.prediction.batch_time
+        topics, number = self._topics, event.partition
         name = f"{event.topic}:{number}:{event.offset}"
-        headers = produced_headers("prediction", name, at, message.headers, self._name)
+        # A header costs more than a number of the record, and `batch_time` says the same.
+        headers = produced_headers("prediction", name, None, message.headers, self._name)
         outs.append(
             Out(topics.predictions, encode(decision.prediction), event.key, headers, number)
         )
         if request is not None:
-            headers = produced_headers("label-request", name, at, message.headers, self._name)
+            headers = produced_headers(
+                "label-request", name, decision.prediction.batch_time, message.headers, self._name
+            )
             key = name.encode() if event.key is None else event.key
             outs.append(Out(topics.label_requests, encode(request), key, headers))
         if observed is not None:
