@@ -163,6 +163,9 @@ class Member(ABC):
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on from these offsets, and forget what was fetched before.
 
+        A partition that went to another meanwhile, and one that came back since the poll before,
+        are passed over: the next poll tells.
+
         Raises
         ------
         RetryError, RebuildError, StopError

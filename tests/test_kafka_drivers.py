@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
-from kafka_world import World, join
+from kafka_world import PATIENCE_S, World, join, read
 
 from consumers.errors import AbortError
 from consumers.log import Partition
@@ -23,3 +26,34 @@ def test_offsets_that_were_refused_are_not_committed_with_the_next(wide: World) 
     join(member)
     member.commit({other: 3})
     assert member.committed([one, other]) == {one: None, other: 3}
+
+
+def test_what_moved_meanwhile_is_not_sought(wide: World) -> None:
+    """A member that starts over while partitions move seeks what it had, and does no harm."""
+    first = wide.member("a")
+    had = join(first)
+    wide.feed(8, partitions=4)
+    second, stop = wide.member("b"), threading.Event()
+
+    def take_part() -> None:
+        while not stop.is_set():
+            second.poll(0.5, 10)
+
+    other = threading.Thread(target=take_part)
+    other.start()
+    gained: frozenset[Partition] = frozenset()
+    try:
+        end = time.monotonic() + PATIENCE_S
+        while len(gained) != 2 and time.monotonic() < end:
+            # So short that the rebalance is seen from within.
+            batch = first.poll(0.001, 10)
+            gained = batch.gained
+            if not gained:
+                first.seek(dict.fromkeys(had, 1))
+    finally:
+        stop.set()
+        other.join()
+    first.seek(dict.fromkeys(gained, 0))
+    found = read(first, 4)
+    places = sorted((Partition(record.topic, record.partition), record.offset) for record in found)
+    assert places == sorted((place, offset) for place in gained for offset in (0, 1))

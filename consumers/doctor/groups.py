@@ -46,7 +46,10 @@ def judge_groups(
             found.append(Finding(check, "warn", f"is rebalancing ({group.told})", do))
         elif idle := partitions - group.assigned:
             what = f"nobody owns {_listed(f'{t}:{n}' for t, n in sorted(idle))}"
-            do = "new partitions are seen within a minute; else start the members anew"
+            do = (
+                "new partitions are seen within a minute; else stop one member for longer than "
+                "loop.session_timeout_s, and start it again"
+            )
             found.append(Finding(check, "warn", what, do))
         else:
             members = counted(group.members, "member")

@@ -155,8 +155,9 @@ class KafkaMember(Member):
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Seek, and let go what was held back since it was gained."""
         try:
-            for place, offset in positions.items():
-                self._consumer.seek(TopicPartition(*place), offset)
+            mine = {Partition(*place) for place in self._consumer.assignment()} - self._gains.gained
+            for place in mine & positions.keys():
+                self._consumer.seek(TopicPartition(*place), positions[place])
                 self._consumer.resume(TopicPartition(*place))
         except FAILURES as error:
             raise meaning(error, f"seeking in group {self._group!r}", RebuildError) from error

@@ -128,12 +128,10 @@ class Group:
 
         Raises
         ------
-        ValueError
-            If one of the partitions is not this member's.
         RetryError, StopError
         """
-        if strange := positions.keys() - self.assigned:
-            raise ValueError(f"not assigned to this member: {sorted(strange)}")
+        mine = self.assigned - self._gained
+        positions = {place: at for place, at in positions.items() if place in mine}
         try:
             fetched = {Partition(p.topic, p.partition) for p in self._consumer.assignment()}
             new = {place: at for place, at in positions.items() if place not in fetched}

@@ -50,7 +50,9 @@ class LogConfig(Section, frozen=True, kw_only=True):
         With ``sqlite``: bytes kept of each topic's partition, except of the training log and of
         states; null: all.
     assignor
-        With Kafka: how the gate's group shares partitions. The ledger's is always ``range``.
+        With Kafka: how the gate's group shares partitions. With ``cooperative-sticky`` a member
+        reads on in what it keeps while others come and go; but where one dies while partitions
+        move, one of them may be nobody's until they move again. The ledger's is always ``range``.
     """
 
     driver: Driver = "sqlite"
@@ -62,7 +64,7 @@ class LogConfig(Section, frozen=True, kw_only=True):
     partitions: int = 1
     max_record_bytes: int = 1_048_576
     retain_bytes: int | None = None
-    assignor: Literal["range", "cooperative-sticky"] = "cooperative-sticky"
+    assignor: Literal["range", "cooperative-sticky"] = "range"
 
 
 class SecurityConfig(Section, frozen=True, kw_only=True):
