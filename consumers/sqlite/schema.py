@@ -84,13 +84,14 @@ def open_connection(path: str, timeout_s: float) -> sqlite3.Connection:
 
 def _known(connection: sqlite3.Connection, path: str) -> bool:
     """Tell whether this is a log; False where nothing is there yet."""
+    # First of all the tables: another process may make the file meanwhile, in one transaction.
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application == _APPLICATION:
         if version != _VERSION:
             raise _unusable(path, f"its schema has version {version}, and this is {_VERSION}")
         return True
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application or version or tables:
         raise _unusable(path, "it is the database of another program")
     return False

@@ -12,7 +12,7 @@ import pytest
 
 from consumers.errors import RetryError, StopError
 from consumers.log import Out
-from consumers.sqlite import SqliteLog
+from consumers.sqlite import SqliteLog, schema
 from consumers.topics import specs
 from sqlite_log.steps import EVENTS, OUT, active, feed, offsets
 from stream_al.config import LogConfig, LoopConfig
@@ -26,6 +26,21 @@ def test_opening_makes_the_topics(opened: Callable[..., SqliteLog]) -> None:
     for each in (log, opened(partitions=1, name="fraud")):
         found = each.topics()
         assert {name: (i.partitions, i.settings) for name, i in found.items()} == expected
+
+
+def test_a_file_that_is_made_meanwhile_is_known(path: Path) -> None:
+    """A process that looks at a new file while another one makes it takes it for a log."""
+    seen: list[str] = []
+
+    def make(statement: str) -> None:
+        seen.append(statement)
+        if len(seen) == 2:
+            schema.open_connection(str(path), 5.0).close()
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.set_trace_callback(make)
+        assert schema._known(connection, str(path))
+    assert len(seen) > 2
 
 
 @pytest.mark.parametrize(
