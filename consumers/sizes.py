@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import attrgetter
 
 import msgspec
 
@@ -21,6 +22,7 @@ _RECORD_BYTES, _HEADER_BYTES = 100, 10
 _PIECE_RECORDS = 64
 _PIECE_BYTES = 1024 * 1024
 
+_headers = attrgetter("headers")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -55,7 +57,7 @@ def pieces(outs: Iterable[Out]) -> Iterator[tuple[list[Out], int]]:
     --------
     >>> outs = [Out("t", b"abc", b"k"), Out("t", None, None, (("name", b"value"),))]
     >>> [(len(piece), most) for piece, most in pieces(outs)]
-    [(2, 608)]
+    [(2, 312)]
     """
     rest = iter(outs)
     while piece := list(islice(rest, _PIECE_RECORDS)):
@@ -68,6 +70,6 @@ def pieces(outs: Iterable[Out]) -> Iterator[tuple[list[Out], int]]:
 
 
 def _at_most(outs: list[Out]) -> int:
-    # It counts all at once, where a look at each header costs several times as much. A header takes
-    # at least three bytes beyond its contents here, and at most ten in a log.
-    return 4 * len(_encode(outs)) + _RECORD_BYTES * len(outs)
+    # Encoding counts all contents at once: a look at each costs several times as much.
+    headers = sum(map(len, map(_headers, outs)))
+    return len(_encode(outs)) + _HEADER_BYTES * headers + _RECORD_BYTES * len(outs)

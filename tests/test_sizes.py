@@ -25,6 +25,6 @@ def test_no_piece_takes_more_than_its_bound(outs: list[Out]) -> None:
 
 def test_large_records_stand_alone() -> None:
     """A piece of several records takes at most 1 MiB; what is larger is looked at by itself."""
-    outs = [Out("t", b"x" * 200_000) for _ in range(3)]
+    outs = [Out("t", b"x" * 400_000) for _ in range(3)]
     assert [len(piece) for piece, _ in pieces(outs)] == [1, 1, 1]
     assert all(most > 200_000 for _, most in pieces(outs))
