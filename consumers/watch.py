@@ -75,7 +75,8 @@ class Call:
 class _Worker:
     """A thread that makes one call after another, and ends when there are none for a while.
 
-    To start a thread for each would cost a hot loop more than the calls themselves take of it.
+    To start a thread for each would cost a hot loop more than the calls themselves take of it; an
+    executor's threads would be waited for at the end of the process.
     """
 
     def __init__(self, idle: list[_Worker]) -> None:

@@ -179,6 +179,20 @@ def test_gained_partitions_give_nothing_before_seek(site: Site) -> None:
     assert [(r.partition, r.offset) for r in take(member, 3)] == [(0, 2), (0, 3), (0, 4)]
 
 
+def test_a_partition_that_is_not_ones_own_is_not_sought(site: Site) -> None:
+    """What is sought before it is told as gained gives nothing until it is sought again."""
+    events = site.topic()
+    feed(site, events, 5)
+    place = Partition(events, 0)
+    member = site.member(events)
+    member.seek({place: 3})
+    batch = poll_until(member, lambda batch: bool(batch.gained))
+    assert not batch.records
+    assert not member.poll(0.3, 100).records
+    member.seek({place: 1})
+    assert [record.offset for record in take(member, 4)] == [1, 2, 3, 4]
+
+
 def test_topics_that_are_read_together_have_one_owner(site: Site) -> None:
     """A member has the same partitions of both its topics, and commits both at once."""
     requests, labels = site.topic(partitions=2), site.topic(partitions=2)
