@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 __all__ = [
+    "Block",
     "Closed",
     "Configured",
     "Control",
@@ -27,6 +28,7 @@ __all__ = [
     "ModelStamp",
     "Observed",
     "Prediction",
+    "Tally",
     "TrainingRecord",
     "Unsolicited",
     "check_features",
@@ -145,6 +147,59 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     weighed: dict[str, float] | None = None
 
 
+class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a partition's model said of its events up to some point, by its own probabilities.
+
+    Attributes
+    ----------
+    unpredicted
+        Events before the first prediction, which count nowhere else.
+    classes
+        For each class: the events predicted as it, the sum of their calibrated confidence, and
+        the sum of its probability over all events.
+
+    Examples
+    --------
+    >>> tally = Tally(0, {"fraud": (1, 0.75, 1.0), "legit": (2, 1.75, 2.0)})
+    >>> tally.events, tally.confidence
+    (3, 2.5)
+    """
+
+    unpredicted: int = 0
+    classes: dict[str, tuple[int, float, float]] = {}
+
+    @property
+    def events(self) -> int:
+        """Count the events with a prediction."""
+        return sum(count for count, _, _ in self.classes.values())
+
+    @property
+    def confidence(self) -> float:
+        """Sum the confidence in what was predicted: the events that the model expects right."""
+        return sum(confidence for _, confidence, _ in self.classes.values())
+
+
+class Block(msgspec.Struct, frozen=True):
+    """The block of exploration that an event belongs to.
+
+    Attributes
+    ----------
+    number
+        Count of blocks within the partition, from 0.
+    length
+        Events in a block; the explored one is any of them with the same probability.
+    begin
+        Offset of its first event.
+    before
+        What the blocks before it held together.
+    """
+
+    number: int
+    length: int
+    begin: int
+    before: Tally
+
+
 class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A question to an annotator, self-contained: whoever answers needs nothing else.
 
@@ -154,6 +209,8 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         ``topic:partition:offset`` of the event.
     request_no
         Dense count of requests within the partition, from 0.
+    block
+        Where it stands in exploration; None without any.
     """
 
     request_id: str
@@ -173,6 +230,7 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     fold_id: str
     model_version: int
     weighed: dict[str, float]
+    block: Block | None = None
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -238,7 +296,8 @@ class Labelled(
 ):
     """A request and its answer, from which classifiers learn.
 
-    `prediction` and `probabilities` are as of the decision; `answered_at` is the label's time.
+    `prediction`, `probabilities` and `block` are as of the decision; `answered_at` is the label's
+    time.
     """
 
     request_id: str
@@ -257,10 +316,11 @@ class Labelled(
     probabilities: dict[str, float]
     explored: bool
     propensity: float
+    block: Block | None = None
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed", tag_field="type"):
-    """A request that ended without a label."""
+    """A request that ended without a label; `prediction` and what follows as in `Labelled`."""
 
     request_id: str
     request_no: int
@@ -271,6 +331,9 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed", tag_field=
     annotator: str
     answered_at: float | None
     explored: bool
+    prediction: str | None
+    probabilities: dict[str, float]
+    block: Block | None = None
 
 
 class Unsolicited(

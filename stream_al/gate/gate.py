@@ -14,6 +14,7 @@ from stream_al.gate.exploration import block_length, pick
 from stream_al.gate.policies import Policy, make_policy
 from stream_al.gate.scores import Score, make_score
 from stream_al.records import (
+    Block,
     Decision,
     Event,
     Features,
@@ -21,6 +22,7 @@ from stream_al.records import (
     ModelStamp,
     Observed,
     Prediction,
+    Tally,
     check_features,
     request_id,
 )
@@ -43,9 +45,12 @@ class GateState(msgspec.Struct):
         Counts so far.
     level, tokens
         The policy's level and what is left in its bucket.
-    block, block_end, picked
-        Exploration: number of the open block, event count at which it ends, event count of its
-        pick.
+    block_end, picked
+        Exploration: event count at which the open block ends, event count of its pick.
+    block
+        The open block; None before the first.
+    unpredicted, sums
+        Running `stream_al.records.Tally` of all events.
     sample_end, sampled
         The same two for the block of the observed sample.
     checksum
@@ -62,9 +67,11 @@ class GateState(msgspec.Struct):
     events: int = 0
     requests: int = 0
     observed: int = 0
-    block: int = -1
+    block: Block | None = None
     block_end: int = 0
     picked: int = -1
+    unpredicted: int = 0
+    sums: dict[str, list[float]] = {}
     sample_end: int = 0
     sampled: int = -1
     checksum: int = 0
@@ -164,9 +171,8 @@ class Gate:
         packed = _checksummed((offset, event.id, event.time, event.features))
         t = state.events
         if t == state.block_end and self.block_length:
-            state.block += 1
-            state.block_end = t + self.block_length
-            state.picked = t + pick(config.salt, partition, state.block, self.block_length)
+            self._open_block(state, offset, partition)
+        block = state.block
         explored = t == state.picked
         if t == state.sample_end:
             self._open_sample_block(state, partition)
@@ -226,6 +232,18 @@ class Gate:
             prediction = max(probabilities, key=probabilities.__getitem__)
         else:
             prediction = None
+        if prediction is None:
+            state.unpredicted += 1
+        else:
+            sums = state.sums
+            for name, probability in probabilities.items():
+                if name in sums:
+                    sums[name][2] += probability
+                else:
+                    sums[name] = [0.0, 0.0, probability]
+            expected = sums[prediction]
+            expected[0] += 1.0
+            expected[1] += probabilities[prediction]
         propensity = 1.0 - (1.0 - self._explored) * (1.0 - p_policy)
         weighed = (weigh(event.features, prediction) if prediction else {}) if asked else None
         # By position: by name would cost a fifth of the whole decision.
@@ -243,7 +261,7 @@ class Gate:
             threshold,
             p_policy,
             propensity,
-            state.block,
+            -1 if block is None else block.number,
             explored,
             tokens,
             stamp.fold_id,
@@ -275,9 +293,19 @@ class Gate:
             fold_id=stamp.fold_id,
             model_version=stamp.version,
             weighed=weighed,
+            block=block,
         )
         state.requests += 1
         return Decision(predicted, request, observed)
+
+    def _open_block(self, state: GateState, offset: int, partition: int) -> None:
+        number, length = 0 if state.block is None else state.block.number + 1, self.block_length
+        sums = {
+            name: (int(n), confidence, mass) for name, (n, confidence, mass) in state.sums.items()
+        }
+        state.block = Block(number, length, offset, Tally(state.unpredicted, sums))
+        state.block_end = state.events + length
+        state.picked = state.events + pick(self.config.salt, partition, number, length)
 
     def _open_sample_block(self, state: GateState, partition: int) -> None:
         """Pick the next event for the sample of all traffic.

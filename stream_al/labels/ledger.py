@@ -193,6 +193,7 @@ def labelled(request: LabelRequest, label: Label, name: str) -> Labelled:
         probabilities=request.probabilities,
         explored=request.explored,
         propensity=request.propensity,
+        block=request.block,
     )
 
 
@@ -209,4 +210,7 @@ def _closed(
         annotator=label.annotator if label else "",
         answered_at=label.time if label else None,
         explored=request.explored,
+        prediction=request.prediction,
+        probabilities=request.probabilities,
+        block=request.block,
     )

@@ -11,6 +11,7 @@ import river
 
 from stream_al.config import LearnerConfig, content_hash, decision_hash
 from stream_al.errors import ConfigError, InputError
+from stream_al.learner.accuracy import Accuracy
 from stream_al.learner.committee import Committee
 from stream_al.records import (
     Closed,
@@ -25,7 +26,7 @@ from stream_al.records import (
 
 __all__ = ["FOLD_CODE", "Fold", "RunningDigest", "fingerprint", "fold_id"]
 
-FOLD_CODE = 1
+FOLD_CODE = 2
 """Version of everything that turns records into a model; a change of any of it changes this."""
 
 
@@ -93,6 +94,8 @@ class Fold:
         Names the model: `ModelStamp.version` is the offset of the last *data* record + 1.
     last
         Bytes of the last record taken in.
+    accuracy
+        Estimates how many predictions are right.
     control
         What an operator told last; None: nothing yet.
     configured
@@ -102,6 +105,7 @@ class Fold:
     def __init__(self, config: LearnerConfig) -> None:
         self.config = config
         self.learner = Committee(config)
+        self.accuracy = Accuracy()
         self._digest = RunningDigest(fold_id(config))
         self.next_offset = 0
         self.last = b""
@@ -151,11 +155,14 @@ class Fold:
             self.learner.observe_one(record.features)
         elif isinstance(record, Labelled):
             self.learner.learn_one(record.features, record.label, record.weight, offset)
+            self.accuracy.take(record)
+        elif isinstance(record, Closed):
+            self.accuracy.take(record)
         elif isinstance(record, Unsolicited):
             self.learner.learn_one(record.features, record.label, 1.0, offset)
         elif isinstance(record, Control):
             self.control = record
-        elif not isinstance(record, Closed):
+        else:
             raise TypeError(f"no training record: {type(record).__name__}")
         self._digest.add(offset, raw)
         self.next_offset, self.last = offset + 1, raw

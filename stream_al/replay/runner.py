@@ -17,6 +17,7 @@ from stream_al.errors import InputError
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
 from stream_al.labels.ledger import OutcomeKind
+from stream_al.learner.accuracy import Estimate
 from stream_al.records import Decision, Event, Label, ModelStamp, encode
 from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.prequential import Scores, StreamScores
@@ -71,6 +72,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     config_hash: str
     model: ModelStamp
+    estimate: Estimate
 
 
 class Answers:
@@ -279,6 +281,7 @@ class Replay:
             version=__version__,
             config_hash=content_hash(self._config),
             model=self._engine.model,
+            estimate=self._engine.fold.accuracy.estimate(),
         )
 
 

@@ -1,0 +1,275 @@
+"""Accuracy of all predictions, from the labels of the few events that were explored."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TypeAlias
+
+import msgspec
+
+from stream_al.learner.interval import radius
+from stream_al.records import Block, Closed, Labelled, Tally
+
+__all__ = ["Accuracy", "Estimate", "Rolling"]
+
+Ended: TypeAlias = Labelled | Closed
+
+_WINDOW = 200
+"""Blocks of each partition that the rolling estimate looks back."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Accuracy up to the watermark.
+
+    Attributes
+    ----------
+    value
+        Estimated share of predictions that agree with the answer there is or would be, in [0, 1];
+        None before the first explored event was answered.
+    lower, upper
+        Limits that hold at all times at once with the probability asked for.
+    worst, best
+        Limits of `value` if every explored event without an answer had been predicted wrong, or
+        right (Manski).
+    events, unpredicted
+        Predictions up to the watermark; events before the first prediction, which do not count.
+    blocks, unanswered
+        Blocks of exploration up to the watermark; those among them whose request was closed.
+    watermark
+        By ``topic:partition``: all requests below this offset have ended.
+    """
+
+    value: float | None
+    lower: float
+    upper: float
+    worst: float
+    best: float
+    events: int
+    unpredicted: int
+    blocks: int
+    unanswered: int
+    watermark: dict[str, int]
+
+
+class Rolling(msgspec.Struct, frozen=True, kw_only=True):
+    """Accuracy of the last blocks before the watermark.
+
+    Attributes
+    ----------
+    value, lower, upper
+        As of `Estimate`, but the limits hold for one window looked at, not for all at once; None
+        with fewer than two answers.
+    naive
+        Share of right predictions among all labelled events of the window, picked ones included:
+        what one would see without any correction, and mostly hard events.
+    events
+        Predictions in the window.
+    begin
+        By ``topic:partition``, the offset that the window begins with.
+    """
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+    naive: float | None
+    events: int
+    begin: dict[str, int]
+
+
+class _Sums:
+    """Sums over explored events of what the answer adds to the model's own confidence.
+
+    A term is L (c - m): L events to a block, c whether the prediction was right, m its calibrated
+    confidence. Its reach is how far below 0 it may lie; above 0 it is at most L (1 - 1/K).
+    """
+
+    def __init__(self) -> None:
+        self.sum = 0.0
+        self.answered = self.unanswered = 0
+        # What closed requests would add to `sum` at least and at most.
+        self.least = self.most = 0.0
+        # Sums of squares by reach, for limits from below and from above.
+        self.below: dict[float, float] = {}
+        self.above: dict[float, float] = {}
+
+    def add(self, ended: Ended, block: Block) -> float | None:
+        """Take in an explored event; returns its term, if it has one."""
+        if ended.prediction is None:
+            return None
+        length = float(block.length)
+        confidence = ended.probabilities[ended.prediction]
+        below, above = length, length * (1.0 - 1.0 / max(2, len(ended.probabilities)))
+        if isinstance(ended, Closed):
+            self.unanswered += 1
+            self.least -= length * confidence
+            self.most += length * (1.0 - confidence)
+            return None
+        term = length * ((ended.label == ended.prediction) - confidence)
+        self.answered += 1
+        self.sum += term
+        self.below[below] = self.below.get(below, 0.0) + term * term
+        self.above[above] = self.above.get(above, 0.0) + term * term
+        return term
+
+
+class _Point(msgspec.Struct, frozen=True, gc=False):
+    """A block: where it began, the running sums before it, and what it held."""
+
+    offset: int
+    events: int
+    confidence: float
+    term: float | None
+    labelled: int
+    right: int
+
+
+class _Part:
+    """What is known of one input partition, in the order of its requests."""
+
+    def __init__(self) -> None:
+        self.next_no = 0
+        self.offset = self.block = 0
+        self.tally = Tally()
+        self.recent: deque[_Point] = deque(maxlen=_WINDOW)
+        self._early: dict[int, Ended] = {}
+        self._open: list[tuple[Ended, Block]] = []
+
+    def take(self, ended: Ended, sums: _Sums) -> None:
+        if ended.request_no < self.next_no:
+            return
+        self._early[ended.request_no] = ended
+        while (following := self._early.pop(self.next_no, None)) is not None:
+            self.next_no += 1
+            block = following.block
+            if block is None:
+                continue
+            if block.number != self.block:
+                # It stands in a later block, so the one before is complete.
+                self._complete(sums)
+                self.block, self.offset, self.tally = block.number, block.begin, block.before
+            self._open.append((following, block))
+
+    def _complete(self, sums: _Sums) -> None:
+        term, labelled, right = None, 0, 0
+        for ended, block in self._open:
+            if ended.explored:
+                term = sums.add(ended, block)
+            if isinstance(ended, Labelled) and ended.prediction is not None:
+                labelled += 1
+                right += ended.label == ended.prediction
+        self._open.clear()
+        tally = self.tally
+        self.recent.append(
+            _Point(self.offset, tally.events, tally.confidence, term, labelled, right)
+        )
+
+
+class Accuracy:
+    """Estimates the accuracy of all predictions from the training log alone.
+
+    The explored event of each block is a uniform draw, whatever is asked beside it, so that
+
+        (sum of m over all events + sum of L (c - m) over explored, answered ones) / events
+
+    is unbiased for the share of right predictions, with m the calibrated confidence in the
+    predicted class as of the decision, c whether the answer agrees, and L the block's length. The
+    first sum comes with the records, of the second only explored events are random. Blocks count
+    in the order of the stream and not of the answers, since some classes are answered sooner: up
+    to the watermark, the last block's end of each partition up to which every request has ended.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, int], _Part] = {}
+        self._sums = _Sums()
+
+    def take(self, ended: Ended) -> None:
+        """Take note of a request that ended; twice is as once."""
+        place = ended.topic, ended.partition
+        part = self._parts.get(place)
+        if part is None:
+            part = self._parts[place] = _Part()
+        part.take(ended, self._sums)
+
+    @property
+    def watermark(self) -> dict[str, int]:
+        """By ``topic:partition``, the offset below which everything counts."""
+        return {f"{topic}:{number}": part.offset for (topic, number), part in self._parts.items()}
+
+    def estimate(self, alpha: float = 0.05) -> Estimate:
+        """Estimate up to the watermark.
+
+        Parameters
+        ----------
+        alpha
+            Probability that the limits ever miss, in (0, 1).
+        """
+        terms = self._sums
+        tallies = [part.tally for part in self._parts.values()]
+        events = sum(tally.events for tally in tallies)
+        confident = sum(tally.confidence for tally in tallies)
+        blocks = terms.answered + terms.unanswered
+        value, lower, upper, worst, best = None, 0.0, 1.0, 0.0, 1.0
+        if terms.answered and events:
+            scale = blocks / terms.answered
+            value = _share(confident + scale * terms.sum, events)
+            below = radius(terms.below, next(iter(terms.below)), alpha / 2)
+            above = radius(terms.above, next(iter(terms.above)), alpha / 2)
+            lower = _share(confident + scale * (terms.sum - below), events)
+            upper = _share(confident + scale * (terms.sum + above), events)
+            worst = _share(confident + terms.sum + terms.least, events)
+            best = _share(confident + terms.sum + terms.most, events)
+        return Estimate(
+            value=value,
+            lower=lower,
+            upper=upper,
+            worst=worst,
+            best=best,
+            events=events,
+            unpredicted=sum(tally.unpredicted for tally in tallies),
+            blocks=blocks,
+            unanswered=terms.unanswered,
+            watermark=self.watermark,
+        )
+
+    def rolling(self, z: float = 1.96) -> Rolling:
+        """Estimate over the last blocks of each partition before the watermark.
+
+        Parameters
+        ----------
+        z
+            How many standard errors the limits are apart from the value.
+        """
+        events = labelled = right = 0
+        confident = 0.0
+        terms: list[float] = []
+        blocks = 0
+        begin: dict[str, int] = {}
+        for (topic, number), part in self._parts.items():
+            if not part.recent:
+                continue
+            first = part.recent[0]
+            begin[f"{topic}:{number}"] = first.offset
+            events += part.tally.events - first.events
+            confident += part.tally.confidence - first.confidence
+            blocks += len(part.recent)
+            terms += [point.term for point in part.recent if point.term is not None]
+            labelled += sum(point.labelled for point in part.recent)
+            right += sum(point.right for point in part.recent)
+        value = lower = upper = None
+        if len(terms) > 1 and events:
+            scale = blocks / len(terms)
+            mean = sum(terms) / len(terms)
+            squares = sum((term - mean) ** 2 for term in terms) / (len(terms) - 1)
+            error = z * scale * math.sqrt(squares * len(terms))
+            total = confident + scale * mean * len(terms)
+            value = _share(total, events)
+            lower, upper = _share(total - error, events), _share(total + error, events)
+        naive = right / labelled if labelled else None
+        return Rolling(
+            value=value, lower=lower, upper=upper, naive=naive, events=events, begin=begin
+        )
+
+
+def _share(count: float, events: int) -> float:
+    return min(1.0, max(0.0, count / events))
