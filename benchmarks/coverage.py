@@ -39,7 +39,7 @@ from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
 from stream_al.learner.accuracy import Accuracy
 from stream_al.learner.interval import radius
-from stream_al.records import Closed, Labelled, Prediction, decode_training
+from stream_al.records import Closed, Labelled, Prediction, blank, decode_training
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
 
@@ -210,20 +210,8 @@ def _withheld(record: Labelled, seed: int) -> Labelled | Closed:
     answered = ANSWERED_RIGHT if record.label == record.prediction else ANSWERED_WRONG
     if uniform("withheld", seed, record.request_id) < answered:
         return record
-    return Closed(
-        request_id=record.request_id,
-        request_no=record.request_no,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        reason="expired",
-        annotator="",
-        answered_at=None,
-        explored=record.explored,
-        prediction=record.prediction,
-        probabilities=record.probabilities,
-        block=record.block,
-    )
+    left = blank(record)
+    return record if left is None else left
 
 
 def _spread(errors: list[float]) -> tuple[float, float] | None:

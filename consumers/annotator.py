@@ -180,15 +180,15 @@ class AnnotatorMachine(Machine):
             counts["dead_letters_total", "annotate", "unknown"] += 1
             return
         index, truth = known
-        answer = self._annotator.answer(request, truth, index, now)
-        due = now if answer.due_time is None else answer.due_time
-        label = msgspec.structs.replace(answer.label, time=due)
-        state.number += 1
-        entry = _Pending(due, state.number, record.key, label)
-        state.pending[entry.number] = entry
-        if due > now:
-            out = Out(self.changelog, encode(entry), _key(entry.number), (), record.partition)
-            outs.append(out)
+        for answer in self._annotator.answers(request, truth, index, now):
+            due = now if answer.due_time is None else answer.due_time
+            label = msgspec.structs.replace(answer.label, time=due)
+            state.number += 1
+            entry = _Pending(due, state.number, record.key, label)
+            state.pending[entry.number] = entry
+            if due > now:
+                out = Out(self.changelog, encode(entry), _key(entry.number), (), record.partition)
+                outs.append(out)
 
 
 def _key(number: int) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from consumers.errors import StopError
+from consumers.errors import RebuildError, StopError
 from consumers.introduction import configured
 from consumers.log import Out, Partition, Record
 from consumers.machine import Counts, Machine, Tick, Work
@@ -19,7 +19,7 @@ from stream_al.config import Config
 from stream_al.engine import Core
 from stream_al.errors import InputError
 from stream_al.gate.gate import GateState
-from stream_al.learner.fold import Fold
+from stream_al.learner.fold import Fold, Refold
 from stream_al.records import Decision, Event, Labelled, decode_training, encode
 from stream_al.rolling import RollingAccuracy, RollingRatio
 
@@ -213,6 +213,8 @@ class GateMachine(Machine):
             If one cannot be read: passing over it would be another model than other replicas'.
         ConfigError
             If the log is folded in another way than this configuration's.
+        RebuildError
+            If all is to be folded again, without labels that are not to count.
         """
         for record in records:
             raw = record.value or b""
@@ -223,7 +225,14 @@ class GateMachine(Machine):
                     f"{record.topic}, offset {record.offset}: no training record that this version "
                     f"can read ({error}); only gate and ledger, of one version, may write there"
                 ) from error
-            self.core.fold.take(record.offset, raw, training)
+            try:
+                self.core.fold.take(record.offset, raw, training)
+            except Refold as asked:
+                self.core.fold = asked.fold
+                raise RebuildError(
+                    f"{record.topic}, offset {record.offset}: labels are not to count any more; "
+                    "folding from the start"
+                ) from None
             if isinstance(training, Labelled):
                 self._right.add(training.label, training.prediction)
 

@@ -15,8 +15,17 @@ from consumers.messages import BadMessage, LabelReader, UnsolicitedLabel
 from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
-from stream_al.labels.ledger import Outcome
-from stream_al.records import LabelRequest, Unsolicited, class_name, encode
+from stream_al.labels.endings import closed
+from stream_al.labels.ledger import UNUSABLE, Outcome
+from stream_al.records import (
+    Closed,
+    Flagged,
+    Labelled,
+    LabelRequest,
+    Unsolicited,
+    class_name,
+    encode,
+)
 
 __all__ = ["LedgerMachine"]
 
@@ -143,9 +152,15 @@ class LedgerMachine(Machine):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(record, "request", "unreadable", str(error), outs, counts)
             return
+        if request.disagreed and state.ledger.knows(request.request_id):
+            # It comes from this ledger, which has kept it open.
+            return
         if not state.open(request):
             told = f"id {request.id!r} is that of a request still open, or the request has ended"
             self._refuse(record, "request", "not-opened", told, outs, counts)
+            if not state.ledger.knows(request.request_id):
+                # Whoever counts requests by their numbers would wait for this one for ever.
+                self._put_out(closed(request, "refused"), outs)
             return
         for waiting in state.take_waiting(request.request_id):
             self._take_label(state, waiting, outs, counts)
@@ -159,7 +174,7 @@ class LedgerMachine(Machine):
             self._refuse(record, "label", bad.kind, str(bad), outs, counts)
             return
         if isinstance(label, UnsolicitedLabel):
-            self._take_unsolicited(label, record, outs, counts)
+            self._take_unsolicited(state, label, record, outs, counts)
             return
         outcome = state.ledger.judge(label)
         if outcome.kind == "unknown":
@@ -167,11 +182,19 @@ class LedgerMachine(Machine):
             counts["labels_total", "early"] += 1
             return
         self._settle(state, outcome, outs, counts)
-        if outcome.kind == "refused":
-            self._refuse(record, "label", "refused", outcome.why, outs, counts)
+        if outcome.kind in UNUSABLE:
+            self._refuse(record, "label", outcome.kind, outcome.why, outs, counts)
+        if outcome.ask is not None:
+            ask = encode(outcome.ask)
+            outs.append(Out(self._topics.label_requests, ask, record.key, (), record.partition))
 
     def _take_unsolicited(
-        self, label: UnsolicitedLabel, record: Record, outs: list[Out], counts: Counts
+        self,
+        state: LedgerState,
+        label: UnsolicitedLabel,
+        record: Record,
+        outs: list[Out],
+        counts: Counts,
     ) -> None:
         declared = self._config.learner.classes
         try:
@@ -182,8 +205,13 @@ class LedgerMachine(Machine):
         if declared and name not in declared:
             told = f"class {name!r} is not declared; expected one of {', '.join(declared)}"
             self._refuse(record, "label", "refused", told, outs, counts)
-        elif not label.features:
-            told = "nobody asked for this label, and it has no features of its own to learn from"
+            return
+        known = None if label.features else state.ledger.find(label.id)
+        if known is None and not label.features:
+            told = (
+                "nobody asked for this label, and it has neither features of its own to learn "
+                "from nor the id of an event that was asked about"
+            )
             self._refuse(record, "label", "no-features", told, outs, counts)
         else:
             training = Unsolicited(
@@ -192,8 +220,10 @@ class LedgerMachine(Machine):
                 offset=record.offset,
                 id=label.id,
                 time=label.time,
-                features=label.features,
+                features=label.features if known is None else known.features,
                 label=name,
+                source=label.source,
+                request_id="" if known is None else known.request_id,
             )
             outs.append(Out(self._topics.training, encode(training), record.key, (), 0))
             counts["labels_total", "unsolicited"] += 1
@@ -204,8 +234,11 @@ class LedgerMachine(Machine):
         state.settle(outcome)
         counts["labels_total", outcome.kind] += 1
         if outcome.record is not None:
-            key = outcome.record.request_id.encode()
-            outs.append(Out(self._topics.training, encode(outcome.record), key, (), 0))
+            self._put_out(outcome.record, outs)
+
+    def _put_out(self, record: Labelled | Closed | Flagged, outs: list[Out]) -> None:
+        key = record.request_id.encode()
+        outs.append(Out(self._topics.training, encode(record), key, (), 0))
 
     def _expire(
         self, number: int, state: LedgerState, tick: Tick, outs: list[Out], counts: Counts

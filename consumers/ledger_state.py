@@ -8,8 +8,8 @@ import msgspec
 
 from consumers.log import Out, Record
 from stream_al.config import Config
-from stream_al.labels.ledger import Ledger, Outcome
-from stream_al.records import LabelRequest, encode
+from stream_al.labels.ledger import Ledger, Open, Outcome, Past
+from stream_al.records import Flagged, LabelRequest, encode
 
 __all__ = ["Early", "LedgerState"]
 
@@ -32,12 +32,12 @@ class Early(msgspec.Struct, frozen=True, kw_only=True, tag="early", tag_field="s
 
 class _Open(msgspec.Struct, frozen=True, tag="open", tag_field="state"):
     number: int
-    since: float
-    request: LabelRequest
+    entry: Open
 
 
 class _Ended(msgspec.Struct, frozen=True, tag="ended", tag_field="state"):
     number: int
+    past: Past
 
 
 class _Position(msgspec.Struct, frozen=True, tag="position", tag_field="state"):
@@ -65,12 +65,13 @@ class LedgerState:
     """
 
     def __init__(self, config: Config) -> None:
-        self.ledger = Ledger(config.learner.classes)
+        self.ledger = Ledger(config.learner.classes, config.ledger)
         self.next: dict[str, int] = {}
         self.now = 0.0
         self._early: dict[int, Early] = {}
         self._waiting: dict[str, list[int]] = {}
         self._number = 0
+        self._numbers: dict[str, int] = {}
         self._changes: dict[bytes, msgspec.Struct | None] = {}
 
     def restore(self, entries: Iterable[Record]) -> None:
@@ -82,15 +83,17 @@ class LedgerState:
             if isinstance(entry, _Position):
                 self.next, self.now, self._number = dict(entry.next), entry.now, entry.number
             elif isinstance(entry, _Ended):
-                ended.append((entry.number, key.decode()))
+                ended.append((entry.number, key.decode(), entry.past))
             elif isinstance(entry, _Open):
                 opened.append(entry)
             else:
                 early.append(entry)
-        for _, request_id in sorted(ended):
-            self.ledger.remember(request_id)
+        for number, request_id, past in sorted(ended, key=lambda entry: entry[0]):
+            self.ledger.remember(request_id, past)
+            self._numbers[request_id] = number
         for entry in sorted(opened, key=lambda entry: entry.number):
-            self.ledger.open(entry.request, entry.since)
+            self.ledger.reopen(entry.entry)
+            self._numbers[entry.entry.request.request_id] = entry.number
         for entry in sorted(early, key=lambda entry: entry.offset):
             self._keep(entry)
 
@@ -99,18 +102,34 @@ class LedgerState:
         if not self.ledger.open(request, self.now):
             return False
         self._number += 1
-        entry = _Open(self._number, self.now, request)
-        self._changes[request.request_id.encode()] = entry
+        self._numbers[request.request_id] = self._number
+        self._note(request.request_id)
         return True
 
     def settle(self, outcome: Outcome) -> None:
         """Settle an outcome; see `Ledger.settle`."""
-        forgotten = self.ledger.settle(outcome)
-        if outcome.record is not None:
+        record, entry = outcome.record, outcome.entry
+        ends = not (record is None or isinstance(record, Flagged))
+        if record is not None and ends and self.ledger.is_open(record.request_id):
             self._number += 1
-            self._changes[outcome.record.request_id.encode()] = _Ended(self._number)
+            self._numbers[record.request_id] = self._number
+        forgotten = self.ledger.settle(outcome)
+        if record is not None and ends:
+            self._note(record.request_id)
+        elif entry is not None:
+            self._note(entry.request.request_id)
         if forgotten is not None:
+            del self._numbers[forgotten]
             self._changes[forgotten.encode()] = None
+
+    def _note(self, request_id: str) -> None:
+        """Keep for the changelog what a request is now; its number says in which order."""
+        number, ledger = self._numbers[request_id], self.ledger
+        self._changes[request_id.encode()] = (
+            _Open(number, ledger.entry(request_id))
+            if ledger.is_open(request_id)
+            else _Ended(number, ledger.past(request_id))
+        )
 
     def wait(self, request_id: str, message: Record) -> None:
         """Let a label wait for its request, from now on."""

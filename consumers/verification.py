@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from consumers.answers_given import AnswersGiven
 from consumers.log import Record
 from consumers.messages import BadMessage, LabelReader, MessageReader, UnsolicitedLabel
 from consumers.recorded_topics import RecordedTopics
@@ -15,13 +16,12 @@ from stream_al.config import Config, LogConfig, decision_hash, validate
 from stream_al.engine import Core
 from stream_al.errors import ConfigError, InputError
 from stream_al.gate.gate import Gate
-from stream_al.labels.ledger import labelled
-from stream_al.learner.fold import fingerprint
+from stream_al.learner.fold import Refold, fingerprint
 from stream_al.records import (
     Closed,
     Configured,
     Decision,
-    Label,
+    Flagged,
     Labelled,
     LabelRequest,
     Observed,
@@ -100,8 +100,8 @@ class LiveVerifier:
         self._checked = self._records = 0
         self._observed: dict[tuple[str, int, int], Observed] = {}
         self._requests: dict[str, LabelRequest] = {}
-        self._open: dict[str, LabelRequest] = {}
-        self._labels: dict[str, list[Label]] = {}
+        self._twice: dict[str, bytes] = {}
+        self._answers = AnswersGiven(config)
         self._unsolicited: dict[tuple[str, int, int], UnsolicitedLabel] = {}
         self._take(first, configured)
         here = fingerprint()
@@ -202,8 +202,8 @@ class LiveVerifier:
         if decision.observed is not None:
             self._observed[event.topic, event.partition, event.offset] = decision.observed
         if decision.request is not None:
-            name = decision.request.request_id
-            self._requests[name] = self._open[name] = decision.request
+            self._requests[decision.request.request_id] = decision.request
+            self._answers.ask(decision.request)
         return decision
 
     def _fold_to(self, version: int) -> bool:
@@ -256,29 +256,23 @@ class LiveVerifier:
             place = (training.topic, training.partition, training.offset)
             if self._observed.pop(place, None) != training:
                 self._differ(f"training record {offset} is not what {request_id(*place)} was")
-        elif isinstance(training, Labelled | Closed):
-            self._check_answered(offset, training)
+        elif isinstance(training, Labelled | Closed | Flagged):
+            told = self._answers.difference(training)
+            if told is not None:
+                self._differ(f"training record {offset} {told}")
         elif isinstance(training, Unsolicited):
             place = (training.topic, training.partition, training.offset)
             label = self._unsolicited.pop(place, None)
-            found = None if label is None else (class_name(label.label), label.features, label.id)
-            if found != (training.label, training.features, training.id):
+            if label is None or not _told(label, training):
                 self._differ(f"training record {offset} is not what {request_id(*place)} told")
-        self._core.fold.take(offset, record.value or b"", training)
-
-    def _check_answered(self, offset: int, training: Labelled | Closed) -> None:
-        request = self._open.pop(training.request_id, None)
-        labels = self._labels.get(training.request_id, [])
-        if request is None:
-            self._differ(f"training record {offset} ends {training.request_id}, which was not open")
-        elif isinstance(training, Closed):
-            if training.reason == "skipped" and all(label.kind != "skip" for label in labels):
-                self._differ(f"training record {offset} says skipped, and nobody did")
-        elif not any(
-            label.kind == "label" and labelled(request, label, class_name(label.label)) == training
-            for label in labels
-        ):
-            self._differ(f"training record {offset} is no answer to {training.request_id}")
+        try:
+            self._core.fold.take(offset, record.value or b"", training)
+        except Refold as asked:
+            self._core.fold = asked.fold
+            for each in self._topics.read(self._names.training, 0):
+                if each.offset > offset:
+                    break
+                asked.fold.take(each.offset, each.value or b"", self._decoded(each))
 
     def _configured(self, record: Record) -> tuple[Config, Configured]:
         try:
@@ -308,7 +302,7 @@ class LiveVerifier:
                 if isinstance(label, UnsolicitedLabel):
                     self._unsolicited[record.topic, record.partition, record.offset] = label
                 else:
-                    self._labels.setdefault(label.request_id, []).append(label)
+                    self._answers.add(label)
 
     def _find_published(self) -> None:
         """Look for observed events that the training log has received since it was read."""
@@ -328,7 +322,15 @@ class LiveVerifier:
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     self._differ(f"{_place(record)}: no label request: {error}")
                     continue
+                if request.disagreed:
+                    # The ledger's, about what was asked before.
+                    request = msgspec.structs.replace(request, disagreed=False)
+                    if encode(request) != self._twice.get(request.request_id):
+                        self._differ(f"{_place(record)}: {request.request_id} asks something else")
+                    continue
                 expected = self._requests.pop(request.request_id, None)
+                if request.opinions > 1 and record.value is not None:
+                    self._twice[request.request_id] = record.value
                 if expected is None and not self._reached(request):
                     continue
                 if expected is None:
@@ -342,6 +344,16 @@ class LiveVerifier:
         self._differences += 1
         if len(self._first) < _SHOWN:
             self._first.append(what)
+
+
+def _told(label: UnsolicitedLabel, training: Unsolicited) -> bool:
+    given = label.features or training.features
+    return (class_name(label.label), given, label.id, label.source) == (
+        training.label,
+        training.features,
+        training.id,
+        training.source,
+    )
 
 
 def _place(record: Record) -> str:

@@ -12,6 +12,7 @@ from stream_al.errors import InputError
 from stream_al.gate.gate import Gate, GateState
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
+from stream_al.labels.endings import closed
 from stream_al.labels.ledger import Ledger, Outcome
 from stream_al.learner.fold import Fold, fingerprint
 from stream_al.records import (
@@ -199,7 +200,7 @@ class Engine(Core):
         write: Callable[[int, bytes], object] | None = None,
     ) -> None:
         super().__init__(config, score, policy)
-        self.ledger = Ledger(self.config.learner.classes)
+        self.ledger = Ledger(self.config.learner.classes, self.config.ledger)
         self._write = write
         self._append(
             Configured(
@@ -247,8 +248,8 @@ class Engine(Core):
         return outcome
 
     def _settle(self, decision: Decision) -> None:
-        if decision.request is not None:
-            self.ledger.open(decision.request)
+        if decision.request is not None and not self.ledger.open(decision.request):
+            self._append(closed(decision.request, "refused"))
         if decision.observed is not None:
             self._append(decision.observed)
 

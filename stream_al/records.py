@@ -16,21 +16,29 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 __all__ = [
+    "AnnotatorKind",
+    "AnswerKind",
     "Block",
+    "CloseReason",
     "Closed",
     "Configured",
     "Control",
     "Decision",
+    "Ended",
     "Event",
+    "Flagged",
     "Label",
     "LabelRequest",
     "Labelled",
     "ModelStamp",
     "Observed",
+    "Opinion",
     "Prediction",
     "Tally",
     "TrainingRecord",
     "Unsolicited",
+    "Voided",
+    "blank",
     "check_features",
     "class_name",
     "decode_training",
@@ -211,6 +219,11 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Dense count of requests within the partition, from 0.
     block
         Where it stands in exploration; None without any.
+    opinions
+        How many annotators are to answer, each on their own.
+    disagreed
+        Whether those answered differently, and this asks for the last word; everything else is as
+        it was asked.
     """
 
     request_id: str
@@ -231,6 +244,12 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model_version: int
     weighed: dict[str, float]
     block: Block | None = None
+    opinions: int = 1
+    disagreed: bool = False
+
+
+AnnotatorKind: TypeAlias = Literal["person", "model", "feed"]
+AnswerKind: TypeAlias = Literal["label", "skip", "flag", "revise", "retract"]
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -241,24 +260,53 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_id
         The request that is answered.
     label
-        The class; None with ``kind="skip"``. Integers and booleans are taken as the class that
+        The class, with ``label`` and ``revise``. Integers and booleans are taken as the class that
         their JSON text names.
     kind
-        ``label``, or ``skip`` where the annotator cannot tell.
+        ``label``; ``skip`` where the annotator cannot tell; ``flag`` to say that something is
+        wrong with the event, which leaves the request as it is; ``revise`` to change an answer
+        that was given; ``retract`` to withdraw it, or the open request.
     annotator
         Who answered.
+    annotator_kind
+        ``person``, ``model`` or ``feed``.
     time
         When, epoch seconds.
     weight
         How much the answer counts in learning, in (0, 100]; 1 by default.
+    schema
+        Version of the label schema that the class is of; None: the current one.
+    confidence
+        How sure the annotator is, in [0, 1]; kept for people.
+    reason
+        Why an answer is revised, retracted, skipped or flagged: one of ``ledger.reasons``, or
+        empty.
+    comment
+        Free text; kept for people.
     """
 
     request_id: str
     label: str | int | bool | None = None
-    kind: Literal["label", "skip"] = "label"
+    kind: AnswerKind = "label"
     annotator: str = ""
+    annotator_kind: AnnotatorKind = "person"
     time: float | None = None
     weight: float = 1.0
+    schema: int | None = None
+    confidence: float | None = None
+    reason: str = ""
+    comment: str = ""
+
+
+CloseReason: TypeAlias = Literal["expired", "skipped", "retracted", "refused", "voided"]
+
+
+class Opinion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What one annotator answered, and when."""
+
+    annotator: str
+    label: str
+    time: float | None = None
 
 
 class Configured(msgspec.Struct, frozen=True, kw_only=True, tag="configured", tag_field="type"):
@@ -291,13 +339,27 @@ class Observed(
     features: Features
 
 
-class Labelled(
-    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="labelled", tag_field="type"
-):
-    """A request and its answer, from which classifiers learn.
+class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What is kept of a request that ended: the question, as of its decision, and who ended it.
 
-    `prediction`, `probabilities` and `block` are as of the decision; `answered_at` is the label's
-    time.
+    Attributes
+    ----------
+    request_id, request_no, topic, partition, offset
+        As in `LabelRequest`.
+    asked
+        Why it was asked: ``policy``, ``explore`` or ``both``.
+    model_version
+        Which model asked.
+    prediction, probabilities, explored, propensity, block
+        As of the decision.
+    annotator, annotator_kind, answered_at
+        Whose answer ended it, and that answer's time; empty, None where it is nobody's.
+    was
+        The class that it was labelled before, where this revises or retracts an answer.
+    comment, correction
+        The annotator's free text; the configured reason of a revision, retraction or skip.
+    opinions
+        All answers, where several annotators were asked.
     """
 
     request_id: str
@@ -305,35 +367,79 @@ class Labelled(
     topic: str
     partition: int
     offset: int
-    id: str
-    time: float | None
-    features: Features
-    label: str
-    annotator: str
-    answered_at: float | None
-    weight: float
+    asked: str
+    model_version: int
     prediction: str | None
     probabilities: dict[str, float]
     explored: bool
     propensity: float
     block: Block | None = None
+    annotator: str = ""
+    annotator_kind: AnnotatorKind = "person"
+    answered_at: float | None = None
+    was: str | None = None
+    correction: str = ""
+    comment: str = ""
+    opinions: tuple[Opinion, ...] = ()
 
 
-class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed", tag_field="type"):
-    """A request that ended without a label; `prediction` and what follows as in `Labelled`."""
+_QUESTION = Ended.__struct_fields__[: Ended.__struct_fields__.index("annotator")]
+
+
+class Labelled(
+    Ended, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="labelled", tag_field="type"
+):
+    """A request and its answer, from which classifiers learn.
+
+    Attributes
+    ----------
+    id, time, features
+        The event's.
+    label, weight
+        The answer's.
+    late
+        Whether the request had been closed before.
+    assumed
+        Whether nobody answered, and silence was configured to mean this class.
+    confidence
+        As the annotator gave it.
+    """
+
+    id: str
+    time: float | None
+    features: Features
+    label: str
+    weight: float = 1.0
+    late: bool = False
+    assumed: bool = False
+    confidence: float | None = None
+
+
+class Closed(
+    Ended, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="closed", tag_field="type"
+):
+    """A request that ended without a label.
+
+    Attributes
+    ----------
+    reason
+        ``expired``: nobody answered. ``skipped``: nobody could tell. ``retracted``: withdrawn.
+        ``refused``: never opened, as its id was that of another open request. ``voided``: it had
+        a label that is not to count any more.
+    """
+
+    reason: CloseReason
+
+
+class Flagged(msgspec.Struct, frozen=True, kw_only=True, tag="flagged", tag_field="type"):
+    """Somebody's remark on a request; nothing is learnt from it."""
 
     request_id: str
-    request_no: int
-    topic: str
-    partition: int
-    offset: int
-    reason: Literal["skipped", "expired"]
     annotator: str
+    annotator_kind: AnnotatorKind
     answered_at: float | None
-    explored: bool
-    prediction: str | None
-    probabilities: dict[str, float]
-    block: Block | None = None
+    correction: str
+    comment: str
 
 
 class Unsolicited(
@@ -341,7 +447,15 @@ class Unsolicited(
 ):
     """A label that nobody asked for, with the features it came with (a chargeback, say).
 
-    `topic`, `partition` and `offset` are those of the label's own message.
+    Attributes
+    ----------
+    topic, partition, offset
+        Those of the label's own message.
+    source
+        Who sent it.
+    request_id
+        The request whose features it came to be learnt with, matched by the event's id; empty
+        where it brought its own.
     """
 
     topic: str
@@ -351,6 +465,61 @@ class Unsolicited(
     time: float | None
     features: Features
     label: str
+    source: str = ""
+    request_id: str = ""
+
+
+class Voided(msgspec.Struct, frozen=True, kw_only=True, tag="voided", tag_field="type"):
+    """Labels that are not to count: whoever meets this folds the log again without them.
+
+    It concerns records before it in the log only.
+
+    Attributes
+    ----------
+    annotator
+        Whose answers; None: anybody's.
+    since, until
+        Answers from this time on, and before this time, epoch seconds; None: no limit. Answers
+        without a time are within any limits.
+    by, why
+        For people.
+    time
+        When it was told, epoch seconds.
+    """
+
+    annotator: str | None = None
+    since: float | None = None
+    until: float | None = None
+    by: str = ""
+    why: str = ""
+    time: float | None = None
+
+    def concerns(self, record: TrainingRecord) -> bool:
+        """Tell whether a record is not to count.
+
+        Of an answer that others were given with, every annotator counts.
+        """
+        if isinstance(record, Labelled):
+            given = [(record.annotator, record.answered_at)]
+            given += [(opinion.annotator, opinion.time) for opinion in record.opinions]
+        elif isinstance(record, Unsolicited):
+            given = [(record.source, record.time)]
+        else:
+            return False
+        return any(
+            self.annotator in (None, who)
+            and (self.since is None or when is None or when >= self.since)
+            and (self.until is None or when is None or when < self.until)
+            for who, when in given
+        )
+
+
+def blank(record: TrainingRecord) -> Closed | None:
+    """Return what is left of a record that is not to count: that its request ended, or nothing."""
+    if not isinstance(record, Labelled) or record.late or record.was is not None:
+        return None
+    kept = {name: getattr(record, name) for name in _QUESTION}
+    return Closed(**kept, reason="voided")
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control", tag_field="type"):
@@ -391,7 +560,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control", tag_fiel
         return self.action
 
 
-TrainingRecord: TypeAlias = Configured | Observed | Labelled | Closed | Unsolicited | Control
+TrainingRecord: TypeAlias = (
+    Configured | Observed | Labelled | Closed | Flagged | Unsolicited | Voided | Control
+)
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

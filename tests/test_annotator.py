@@ -45,10 +45,18 @@ def request(offset: int, partition: int = 0, **changed: Any) -> LabelRequest:
     return LabelRequest(**(fields | changed))
 
 
+def only(
+    annotator: SimulatedAnnotator, about: LabelRequest, truth: str, index: int, time: float | None
+) -> Answer:
+    """Return the one answer to a request for one opinion."""
+    (answer,) = annotator.answers(about, truth, index, time)
+    return answer
+
+
 def ask(config: AnnotatorConfig, n: int, truth: str = "a") -> list[Answer]:
     """Ask about n events in a row, one a second, with all of `TRUTHS` declared."""
     annotator = SimulatedAnnotator(config, TRUTHS)
-    return [annotator.answer(request(i), truth, i, float(i)) for i in range(n)]
+    return [only(annotator, request(i), truth, i, float(i)) for i in range(n)]
 
 
 def within_binomial_error(count: int, n: int, p: float) -> bool:
@@ -106,7 +114,7 @@ def test_any_text_is_a_delay_or_a_config_error(text: str) -> None:
 
 def test_answer_is_true_and_immediate_by_default() -> None:
     """Without delay, noise and abstention the truth is known right after its event."""
-    answer = SimulatedAnnotator(AnnotatorConfig()).answer(request(7), "b", 40, None)
+    answer = only(SimulatedAnnotator(AnnotatorConfig()), request(7), "b", 40, None)
     assert (answer.due_index, answer.due_time) == (40, None)
     assert (answer.label.request_id, answer.label.kind) == ("events:0:7", "label")
     assert (answer.label.label, answer.label.annotator) == ("b", "simulated")
@@ -115,15 +123,15 @@ def test_answer_is_true_and_immediate_by_default() -> None:
 
 def test_fixed_delays_count_events_or_time() -> None:
     """A delay in events moves the index, one in event time the time, and nothing else."""
-    by_event = SimulatedAnnotator(AnnotatorConfig(delay="3")).answer(request(0), "a", 10, 50.0)
+    by_event = only(SimulatedAnnotator(AnnotatorConfig(delay="3")), request(0), "a", 10, 50.0)
     assert (by_event.due_index, by_event.due_time, by_event.label.time) == (13, None, None)
-    by_time = SimulatedAnnotator(AnnotatorConfig(delay="2m")).answer(request(0), "a", 10, 50.0)
+    by_time = only(SimulatedAnnotator(AnnotatorConfig(delay="2m")), request(0), "a", 10, 50.0)
     assert (by_time.due_index, by_time.due_time, by_time.label.time) == (None, 170.0, 170.0)
 
 
 def test_time_zero_is_a_time() -> None:
     """An answer that is due at the epoch has that time, not none."""
-    answer = SimulatedAnnotator(AnnotatorConfig(delay="0s")).answer(request(0), "a", 0, 0.0)
+    answer = only(SimulatedAnnotator(AnnotatorConfig(delay="0s")), request(0), "a", 0, 0.0)
     assert answer.due_time == answer.label.time == 0.0
 
 
@@ -196,14 +204,14 @@ def test_answers_do_not_depend_on_what_else_is_asked(
     expected = []
     for i, truth in enumerate(truths):
         one.see(truth)
-        expected.append(one.answer(request(i), truth, i, 60.0 * i))
+        expected.append(only(one, request(i), truth, i, 60.0 * i))
     other = SimulatedAnnotator(config, classes)
     for truth in truths:
         other.see(truth)
     for i in order:
         if i in subset:
             changed = request(i, request_no=9, score=0.1, model_version=5)
-            assert other.answer(changed, truths[i], i, 60.0 * i) == expected[i]
+            assert only(other, changed, truths[i], i, 60.0 * i) == expected[i]
 
 
 def test_answers_differ_between_seeds_and_partitions() -> None:
@@ -212,9 +220,7 @@ def test_answers_differ_between_seeds_and_partitions() -> None:
     annotator = SimulatedAnnotator(config, TRUTHS)
 
     def labels(annotator: SimulatedAnnotator, partition: int) -> list[object]:
-        return [
-            annotator.answer(request(i, partition), "a", i, None).label.label for i in range(99)
-        ]
+        return [only(annotator, request(i, partition), "a", i, None).label.label for i in range(99)]
 
     other = SimulatedAnnotator(AnnotatorConfig(noise=0.5, seed=1), TRUTHS)
     assert labels(annotator, 0) == labels(annotator, 0)
@@ -254,9 +260,9 @@ def test_undeclared_classes_are_those_seen_up_to_the_event() -> None:
     annotator = SimulatedAnnotator(AnnotatorConfig(noise=1.0))
     for truth in ("b", "b", "a", "c"):
         annotator.see(truth)
-    label = [annotator.answer(request(i), "b", i, None).label.label for i in range(4)]
+    label = [only(annotator, request(i), "b", i, None).label.label for i in range(4)]
     assert label[:3] == ["b", "b", "a"]
-    late = {annotator.answer(request(i), "b", 3, None).label.label for i in range(50)}
+    late = {only(annotator, request(i), "b", 3, None).label.label for i in range(50)}
     assert late == {"a", "c"}
 
 
@@ -265,7 +271,7 @@ def test_a_row_that_was_not_seen_is_refused() -> None:
     annotator = SimulatedAnnotator(AnnotatorConfig(noise=0.1))
     annotator.see("a")
     with pytest.raises(ValueError, match="told of 1 rows, and not of index 1"):
-        annotator.answer(request(1), "a", 1, None)
+        only(annotator, request(1), "a", 1, None)
 
 
 def test_abstentions_are_skips_without_a_class() -> None:
@@ -299,13 +305,13 @@ def test_capacity_gives_each_the_first_place_free(
     for i, step in enumerate(steps):
         now += step * DAY
         today = max(today, math.floor(now / DAY))
-        wished = unbounded.answer(request(i), "a", i, now).due_time
+        wished = only(unbounded, request(i), "a", i, now).due_time
         wished = now if wished is None else wished
         day = max(today, math.floor(wished / DAY))
         while used[day] == capacity:
             day += 1
         used[day] += 1
-        answer = annotator.answer(request(i), "a", i, now)
+        answer = only(annotator, request(i), "a", i, now)
         assert answer.due_index is None
         assert answer.due_time == (wished if day == math.floor(wished / DAY) else day * DAY)
         assert answer.label.time == answer.due_time
@@ -315,10 +321,10 @@ def test_a_queue_is_served_in_the_order_of_asking() -> None:
     """Ten questions at once and two answers a day: two at once, then two at each midnight."""
     config = AnnotatorConfig(capacity_per_day=2)
     annotator = SimulatedAnnotator(config)
-    due = [annotator.answer(request(i), "a", i, 1000.0).due_time for i in range(6)]
+    due = [only(annotator, request(i), "a", i, 1000.0).due_time for i in range(6)]
     assert due == [1000.0, 1000.0, DAY, DAY, 2 * DAY, 2 * DAY]
-    assert annotator.answer(request(9), "a", 9, DAY + 5).due_time == 3 * DAY
-    assert annotator.answer(request(10), "a", 10, 8 * DAY + 5).due_time == 8 * DAY + 5
+    assert only(annotator, request(9), "a", 9, DAY + 5).due_time == 3 * DAY
+    assert only(annotator, request(10), "a", 10, 8 * DAY + 5).due_time == 8 * DAY + 5
 
 
 def test_days_gone_are_forgotten() -> None:
@@ -328,7 +334,7 @@ def test_days_gone_are_forgotten() -> None:
     try:
         grown = []
         for n in range(8000):
-            annotator.answer(request(n), "a", n, n * DAY)
+            only(annotator, request(n), "a", n, n * DAY)
             if n in (200, 7999):
                 grown.append(tracemalloc.get_traced_memory()[0])
     finally:
@@ -348,7 +354,7 @@ def test_event_time_is_demanded_where_needed(config: AnnotatorConfig, where: str
     """Without event time, what needs it says so, and names the flag that gives it."""
     annotator = SimulatedAnnotator(config)
     with pytest.raises(ConfigError, match=f"^{where} needs event time, .* --time$"):
-        annotator.answer(request(0), "a", 0, None)
+        only(annotator, request(0), "a", 0, None)
 
 
 def test_capacity_with_a_delay_in_events_is_refused() -> None:
@@ -361,3 +367,16 @@ def test_a_bad_delay_is_refused_at_once() -> None:
     """A delay that cannot be read stops the annotator from being made."""
     with pytest.raises(ConfigError, match=r"^annotator\.delay: "):
         SimulatedAnnotator(AnnotatorConfig(delay="later"))
+
+
+def test_several_opinions_are_drawn_apart() -> None:
+    """Each annotator of a request errs alone, and the adjudicator tells the truth."""
+    annotator = SimulatedAnnotator(AnnotatorConfig(noise=0.5), TRUTHS)
+    pairs = [annotator.answers(request(i, opinions=2), "a", i, None) for i in range(200)]
+    assert {tuple(a.label.annotator for a in pair) for pair in pairs} == {
+        ("simulated", "simulated-2")
+    }
+    both = sum(all(a.label.label == "a" for a in pair) for pair in pairs)
+    assert within_binomial_error(both, 200, 0.25)
+    last = only(annotator, request(7, opinions=2, disagreed=True), "a", 9, None)
+    assert (last.label.annotator, last.label.label, last.due_index) == ("adjudicator", "a", 9)

@@ -263,7 +263,7 @@ def test_values_of_no_use_are_refused_by_name(value: object) -> None:
 
 def past(k: int, number: int) -> Past:
     """Return a past label."""
-    return Past({"a": float(number)}, k, 1.0, 1)
+    return Past({"a": float(number)}, k, 1.0, 1, str(number))
 
 
 def test_memories_forget_the_oldest() -> None:

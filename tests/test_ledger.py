@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_al.labels.ledger import _REMEMBERED, Ledger
-from stream_al.records import Closed, Label, Labelled, LabelRequest, request_id
+from stream_al.config import LedgerConfig
+from stream_al.labels.ledger import OUTCOMES, Ledger
+from stream_al.records import Closed, Flagged, Label, Labelled, LabelRequest, request_id
 
 
 def request(offset: int, **changed: Any) -> LabelRequest:
@@ -63,6 +64,8 @@ def test_a_label_closes_its_request() -> None:
         annotator="eve",
         answered_at=9.0,
         weight=2.5,
+        asked="policy",
+        model_version=4,
         prediction="good",
         probabilities={"good": 0.75, "fraud": 0.25},
         explored=True,
@@ -72,7 +75,7 @@ def test_a_label_closes_its_request() -> None:
 
 
 def test_a_skip_closes_its_request_without_a_label() -> None:
-    """An annotator who cannot tell ends the request, and a later label comes too late."""
+    """An annotator who cannot tell ends the request, and a label that comes later is marked so."""
     ledger = Ledger(("good", "fraud"))
     ledger.open(request(7))
     outcome = ledger.answer(answer(7, None, kind="skip", annotator="eve", time=9.0))
@@ -86,9 +89,17 @@ def test_a_skip_closes_its_request_without_a_label() -> None:
         reason="skipped",
         annotator="eve",
         answered_at=9.0,
+        asked="policy",
+        model_version=4,
+        prediction="good",
+        probabilities={"good": 0.75, "fraud": 0.25},
         explored=False,
+        propensity=0.05,
     )
-    assert ledger.answer(answer(7)).kind == "repeated"
+    late = ledger.answer(answer(7))
+    assert late.kind == "late"
+    assert isinstance(late.record, Labelled)
+    assert late.record.late
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -100,7 +111,7 @@ def test_answers_may_come_in_any_order(seed: int) -> None:
     order = list(range(50))
     random.Random(seed).shuffle(order)
     records = [ledger.answer(answer(offset)).record for offset in order]
-    assert [record.offset for record in records if record is not None] == order
+    assert [record.offset for record in records if isinstance(record, Labelled)] == order
     assert len(ledger) == 0
 
 
@@ -111,12 +122,10 @@ def test_doubles_and_strangers_are_counted_and_change_nothing() -> None:
     kinds = [ledger.answer(answer(offset)).kind for offset in (7, 7, 8, 7)]
     assert kinds == ["labelled", "repeated", "unknown", "repeated"]
     assert ledger.counts == {
+        **dict.fromkeys(OUTCOMES, 0),
         "labelled": 1,
-        "skipped": 0,
-        "expired": 0,
         "repeated": 2,
         "unknown": 1,
-        "refused": 0,
     }
 
 
@@ -185,12 +194,12 @@ def test_a_request_that_has_ended_is_not_learnt_from_again() -> None:
 
 def test_ended_requests_are_remembered_within_bounds() -> None:
     """Of ended requests the last are remembered, so memory does not grow with the stream."""
-    ledger = Ledger()
-    for offset in range(_REMEMBERED + 20):
+    ledger = Ledger(config=LedgerConfig(remember=50))
+    for offset in range(70):
         ledger.open(request(offset))
         ledger.answer(answer(offset))
-    kinds = [ledger.answer(answer(offset)).kind for offset in range(_REMEMBERED + 20)]
-    assert kinds == ["unknown"] * 20 + ["repeated"] * _REMEMBERED
+    kinds = [ledger.answer(answer(offset)).kind for offset in range(70)]
+    assert kinds == ["unknown"] * 20 + ["repeated"] * 50
 
 
 @given(
@@ -209,7 +218,7 @@ def test_no_request_is_ever_used_twice(steps: list[tuple[bool, int, Any, Any, fl
     """Whatever comes in whatever order, nothing raises, all is counted, no request ends twice."""
     ledger = Ledger(("good", "fraud"))
     opened: set[int] = set()
-    ended: list[str] = []
+    ended: set[str] = set()
     answers = 0
     for opens, offset, label, kind, weight in steps:
         if opens and offset not in opened:
@@ -218,10 +227,168 @@ def test_no_request_is_ever_used_twice(steps: list[tuple[bool, int, Any, Any, fl
         elif not opens:
             answers += 1
             outcome = ledger.answer(answer(offset, label, kind=kind, weight=weight))
-            if outcome.record is not None:
-                ended.append(outcome.record.request_id)
-                assert outcome.kind == ("skipped" if kind == "skip" else "labelled")
+            if isinstance(outcome.record, Labelled | Closed):
+                again = outcome.record.request_id in ended
+                ended.add(outcome.record.request_id)
+                assert outcome.kind == (
+                    "skipped" if kind == "skip" else "late" if again else "labelled"
+                )
             elif offset not in opened:
                 assert outcome.kind == "unknown"
     assert sum(ledger.counts.values()) == answers
-    assert len(set(ended)) == len(ended) == len(opened) - len(ledger)
+    assert len(ended) == len(opened) - len(ledger)
+
+
+def labelled_ledger(**changed: Any) -> Ledger:
+    """Return a ledger with one request that Eve has labelled good."""
+    ledger = Ledger(config=LedgerConfig(**changed))
+    ledger.open(request(7, id="tx"))
+    assert ledger.answer(answer(7, annotator="eve")).kind == "labelled"
+    return ledger
+
+
+def test_a_revision_names_the_class_that_it_changes() -> None:
+    """A revised answer is a record of its own, and the double of a revision changes nothing."""
+    ledger = labelled_ledger()
+    found = ledger.answer(answer(7, "fraud", kind="revise", annotator="bob", reason="slip"))
+    assert found.kind == "revised"
+    assert isinstance(found.record, Labelled)
+    record = found.record
+    assert (record.was, record.label, record.late) == ("good", "fraud", False)
+    assert (record.annotator, record.correction) == ("bob", "slip")
+    assert ledger.answer(answer(7, "fraud", kind="revise")).kind == "repeated"
+
+
+def test_an_answer_that_contradicts_another_is_not_taken() -> None:
+    """Changing an answer has to be said, so a second class for one request is a conflict."""
+    ledger = labelled_ledger()
+    outcome = ledger.answer(answer(7, "fraud", annotator="bob"))
+    assert (outcome.kind, outcome.record) == ("conflicting", None)
+    assert outcome.why.endswith("is answered 'good' already; kind 'revise' changes that")
+
+
+def test_a_label_is_retracted_and_may_be_given_anew() -> None:
+    """A retraction closes the request without a label; a label after it comes late."""
+    ledger = labelled_ledger()
+    found = ledger.answer(answer(7, None, kind="retract"))
+    assert isinstance(found.record, Closed)
+    assert (found.kind, found.record.reason, found.record.was) == ("retracted", "retracted", "good")
+    assert ledger.answer(answer(7, None, kind="retract")).kind == "repeated"
+    again = ledger.answer(answer(7, "fraud"))
+    assert isinstance(again.record, Labelled)
+    assert (again.kind, again.record.late, again.record.was) == ("late", True, None)
+
+
+def test_an_open_request_is_withdrawn() -> None:
+    """A retraction of what nobody has answered yet ends the request."""
+    ledger = Ledger()
+    ledger.open(request(7))
+    found = ledger.answer(answer(7, None, kind="retract"))
+    assert isinstance(found.record, Closed)
+    assert (found.record.reason, found.record.was, len(ledger)) == ("retracted", None, 0)
+
+
+def test_a_flag_leaves_a_request_as_it_is() -> None:
+    """What somebody remarks is recorded, and the request stays open or as it ended."""
+    ledger = Ledger()
+    ledger.open(request(7))
+    flag = answer(7, None, kind="flag", annotator="eve", comment="two cards")
+    for kind in ("labelled", "repeated"):
+        found = ledger.answer(flag)
+        assert isinstance(found.record, Flagged)
+        assert (found.kind, found.record.comment) == ("flagged", "two cards")
+        assert ledger.answer(answer(7)).kind == kind
+
+
+def test_reasons_are_among_those_configured() -> None:
+    """Where reasons are listed, another one is refused and named."""
+    ledger = labelled_ledger(reasons=("guideline gap",))
+    outcome = ledger.answer(answer(7, "fraud", kind="revise", reason="mood"))
+    assert outcome.why == "reason 'mood' is not configured; expected one of guideline gap"
+    told = answer(7, "fraud", kind="revise", reason="guideline gap")
+    assert ledger.answer(told).kind == "revised"
+
+
+def test_an_older_label_schema_is_read_by_its_changes() -> None:
+    """Classes of an older version are renamed and merged; a version unknown is refused."""
+    changes = {"2": {"stolen": "fraud", "fake": "fraud"}}
+    ledger = Ledger(("good", "fraud"), LedgerConfig(schema=2, schema_changes=changes))
+    ledger.open(request(7))
+    assert ledger.answer(answer(7, "stolen")).kind == "refused"
+    assert "label schema 3 is not known" in ledger.answer(answer(7, "fraud", schema=3)).why
+    record = ledger.answer(answer(7, "stolen", schema=1)).record
+    assert isinstance(record, Labelled)
+    assert record.label == "fraud"
+
+
+def test_silence_may_mean_a_class() -> None:
+    """With a class configured for silence, what expires is labelled so and marked as assumed."""
+    ledger = Ledger(config=LedgerConfig(on_expiry="class:good"))
+    ledger.open(request(7), since=1.0)
+    (outcome,) = ledger.expired(2.0)
+    ledger.settle(outcome)
+    assert isinstance(outcome.record, Labelled)
+    assert (outcome.kind, outcome.record.label, outcome.record.assumed) == ("assumed", "good", True)
+    assert ledger.answer(answer(7, "fraud")).kind == "conflicting"
+    assert ledger.answer(answer(7, "fraud", kind="revise")).kind == "revised"
+
+
+def test_two_who_agree_label_a_request() -> None:
+    """A request for two opinions is labelled once both are in, with both on record."""
+    ledger = Ledger()
+    ledger.open(request(7, opinions=2))
+    assert ledger.answer(answer(7, annotator="eve")).kind == "noted"
+    assert ledger.answer(answer(7, annotator="eve")).kind == "repeated"
+    assert ledger.answer(answer(7, "fraud", annotator="eve")).kind == "conflicting"
+    found = ledger.answer(answer(7, annotator="bob"))
+    assert isinstance(found.record, Labelled)
+    assert [(each.annotator, each.label) for each in found.record.opinions] == [
+        ("eve", "good"),
+        ("bob", "good"),
+    ]
+
+
+def test_two_who_disagree_are_adjudicated() -> None:
+    """Different answers ask once more, and the third answer has the last word."""
+    ledger = Ledger()
+    ledger.open(request(7, opinions=2))
+    ledger.answer(answer(7, annotator="eve"))
+    outcome = ledger.answer(answer(7, "fraud", annotator="bob"))
+    assert (outcome.kind, outcome.record) == ("disagreed", None)
+    assert outcome.ask == request(7, opinions=2, disagreed=True)
+    last = ledger.answer(answer(7, "fraud", annotator="ann"))
+    assert isinstance(last.record, Labelled)
+    assert (last.record.label, last.record.annotator) == ("fraud", "ann")
+    assert len(last.record.opinions) == 3
+
+
+def test_one_of_two_may_pass() -> None:
+    """Who cannot tell leaves the word to the other, before or after; two who cannot end it."""
+    for order in (("skip", "label"), ("label", "skip"), ("skip", "skip")):
+        ledger = Ledger()
+        ledger.open(request(7, opinions=2))
+        for who, kind in zip(("eve", "bob"), order, strict=True):
+            label = None if kind == "skip" else "good"
+            outcome = ledger.answer(answer(7, label, kind=kind, annotator=who))
+        assert outcome.kind == ("labelled" if "label" in order else "skipped")
+
+
+def test_one_opinion_is_better_than_none_when_time_is_up() -> None:
+    """A request for two opinions that got one is labelled by it when it expires."""
+    ledger = Ledger()
+    ledger.open(request(7, opinions=2), since=1.0)
+    ledger.answer(answer(7, "fraud", annotator="eve"))
+    (outcome,) = ledger.expired(2.0)
+    assert isinstance(outcome.record, Labelled)
+    assert (outcome.kind, outcome.record.label) == ("labelled", "fraud")
+
+
+def test_a_request_is_found_by_its_events_id() -> None:
+    """Open or ended, a request is found by the user's id until it is forgotten."""
+    ledger = labelled_ledger(remember=1)
+    assert ledger.find("tx") == request(7, id="tx")
+    assert ledger.find("") is ledger.find("other") is None
+    ledger.open(request(8, id="other"))
+    assert ledger.find("other") == request(8, id="other")
+    ledger.answer(answer(8))
+    assert ledger.find("tx") is None

@@ -452,6 +452,7 @@ def test_labels_that_nobody_asked_for_are_mapped_like_events() -> None:
     assert _label(value, **config) == UnsolicitedLabel(
         id="7",
         label="true",
+        source="",
         time=9.0,
         features={"amount": 12.5, "age": 3},
         topic="payments",

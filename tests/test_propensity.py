@@ -55,7 +55,9 @@ def test_the_share_of_salts_that_asks_is_the_propensity(
         state = msgspec.structs.replace(frozen)
         # The block that is open was opened before, by the same salt.
         start = state.block_end - salted.block_length
-        state.picked = start + pick(salt, 0, state.block, salted.block_length)
+        block = state.block
+        assert block is not None
+        state.picked = start + pick(salt, 0, block.number, salted.block_length)
         row = decide(salted, state, WARM_UP, score)
         propensities.add(row.propensity)
         asked += row.action == "ask"

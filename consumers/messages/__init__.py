@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -14,7 +14,7 @@ from consumers.messages.features import FeatureReader
 from consumers.messages.fields import Path, epoch_seconds, identifier
 from consumers.messages.json_object import decode_object, type_name
 from stream_al.config import MessageConfig
-from stream_al.records import Event, Features, Label, class_name
+from stream_al.records import AnswerKind, Event, Features, Label, class_name
 
 __all__ = ["KINDS", "BadMessage", "Kind", "LabelReader", "MessageReader", "UnsolicitedLabel"]
 
@@ -31,12 +31,15 @@ class UnsolicitedLabel(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         As of an event; no features where the message has none.
     label
         The class.
+    source
+        Who sent it; empty where that is not mapped.
     topic, partition, offset
         Where the message stands.
     """
 
     id: str
     label: str
+    source: str
     time: float | None
     features: Features
     topic: str
@@ -162,6 +165,7 @@ class LabelReader:
         self._event = _Mapping(config).event
         self._features = FeatureReader(config).read_if_any
         self._label = None if config.label is None else Path(config.label)
+        self._source = None if config.source is None else Path(config.source)
 
     def read(self, record: Record) -> Label | UnsolicitedLabel:
         """Read one label: an answer if it names a request, else one that nobody asked for.
@@ -181,6 +185,7 @@ class LabelReader:
             offset=event.offset,
             id=event.id,
             label=_class_at(self._label, self._label.find(message)),
+            source="" if self._source is None else identifier(message, self._source),
             time=event.time,
             features=event.features,
             key=event.key,
@@ -188,6 +193,7 @@ class LabelReader:
 
 
 _TIME, _LABEL, _KIND = Path("time"), Path("label"), Path("kind")
+_KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 
 
 def _answer(message: dict[str, Any]) -> Label:
@@ -195,8 +201,8 @@ def _answer(message: dict[str, Any]) -> Label:
     if "request_id" not in message:
         raise BadMessage("missing-field", "'request_id': missing; expected the request's")
     kind = message.get("kind", "label")
-    if isinstance(kind, str) and kind not in ("label", "skip"):
-        raise _KIND.bad("schema-version", "expected 'label' or 'skip'")
+    if isinstance(kind, str) and kind not in _KINDS:
+        raise _KIND.bad("schema-version", f"expected one of {', '.join(_KINDS)}")
     if message.get("time") is not None:
         message = {**message, "time": epoch_seconds(message["time"], _TIME)}
     try:
@@ -205,7 +211,9 @@ def _answer(message: dict[str, Any]) -> Label:
         raise BadMessage("wrong-type", str(error)) from None
     if not 0.0 < label.weight <= _HEAVIEST:
         raise BadMessage("out-of-range", f"'weight': expected in (0, {_HEAVIEST:g}]")
-    if label.kind == "label" or label.label is not None:
+    if label.confidence is not None and not 0.0 <= label.confidence <= 1.0:
+        raise BadMessage("out-of-range", "'confidence': expected in [0, 1]")
+    if label.kind in ("label", "revise") or label.label is not None:
         _class_at(_LABEL, label.label)
     return label
 

@@ -15,6 +15,7 @@ from consumers.testing.check_training import (
     fingerprint_of,
 )
 from consumers.testing.findings import Context, Letters, place_of
+from stream_al.labels.schema import current_class
 from stream_al.partitioner import partition_for
 from stream_al.records import LabelRequest, class_name
 
@@ -31,6 +32,7 @@ class _Request(msgspec.Struct, frozen=True):
     ended: int
     labelled: int
     refused: bool
+    opinions: int
 
 
 class _Answer(msgspec.Struct):
@@ -40,6 +42,7 @@ class _Answer(msgspec.Struct):
     label: str | int | bool | None = None
     kind: str = "label"
     annotator: str = ""
+    schema: int | None = None
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
@@ -54,14 +57,16 @@ def check_answers(context: Context, training: TrainingLog, asked: set[str]) -> N
         )
         context.need(False, f"event {name} {told}")
     _check_numbers(context, requests)
-    for name, ending in training.endings.items():
+    for name, endings in training.endings.items():
         request = requests.get(name)
         if request is None:
-            context.need(False, f"{name} has ended as {ending.kind}, and was never asked")
+            context.need(False, f"{name} has ended as {endings[0].kind}, and was never asked")
             continue
-        about = request.labelled if ending.kind == "labelled" else request.ended
-        context.need(about == ending.about, f"{name}: its ending is not about what was asked")
-        context.need(not request.refused, f"{name} has ended as {ending.kind} and was refused")
+        for ending in endings:
+            about = request.labelled if ending.label is not None else request.ended
+            context.need(about == ending.about, f"{name}: its ending is not about what was asked")
+        refused = endings[0].kind == "refused"
+        context.need(request.refused == refused, f"{name} has ended as {endings[0].kind}")
     if context.settled and context.config.ledger.expire_after_s is not None:
         for name in sorted(requests.keys() - training.endings.keys()):
             context.need(requests[name].refused, f"{name} is still open")
@@ -72,6 +77,7 @@ def _read_requests(context: Context) -> dict[str, _Request]:
     topic, need = context.topics.label_requests, context.need
     letters = Letters(context, topic)
     requests: dict[str, _Request] = {}
+    disagreed: set[str] = set()
     partitions = context.partitions[topic]
     for number in range(partitions):
         committed = context.committed("ledger", topic, number)
@@ -88,6 +94,13 @@ def _read_requests(context: Context) -> dict[str, _Request]:
                 need(refused, f"{where} is no label request, and was not refused: {error}")
                 continue
             name = request.request_id
+            if request.disagreed and name in requests and request.opinions > 1:
+                again = msgspec.structs.replace(request, disagreed=False)
+                same = fingerprint_of(again, LABELLED_FIELDS) == requests[name].labelled
+                need(same, f"{name} asks for the last word about something else, at {where}")
+                need(name not in disagreed, f"{name} asks for the last word again, at {where}")
+                disagreed.add(name)
+                continue
             need(name not in requests, f"{name} is asked twice, again at {where}")
             keyed = record.key is not None and partition_for(record.key, partitions) == number
             need(keyed, f"label request {where} is not where its key belongs")
@@ -99,6 +112,7 @@ def _read_requests(context: Context) -> dict[str, _Request]:
                 fingerprint_of(request, ENDING_FIELDS),
                 fingerprint_of(request, LABELLED_FIELDS),
                 refused,
+                request.opinions,
             )
     letters.strays()
     return requests
@@ -117,7 +131,7 @@ def _check_numbers(context: Context, requests: dict[str, _Request]) -> None:
 def _check_labels(context: Context, training: TrainingLog, requests: dict[str, _Request]) -> None:
     topic, need = context.topics.labels, context.need
     letters = Letters(context, topic)
-    told: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    told: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
     for number in range(context.partitions[topic]):
         committed = context.committed("ledger", topic, number)
         for record in context.log.read(topic, number):
@@ -133,14 +147,16 @@ def _check_labels(context: Context, training: TrainingLog, requests: dict[str, _
     letters.strays()
     for place, offset in training.unsolicited.items():
         need(False, f"training record {offset} takes a label that is not there: {place}")
-    for name, ending in training.endings.items():
-        if ending.kind == "labelled":
-            found = (ending.label or "", ending.annotator) in told[name]
-            need(
-                found, f"{name} is labelled {ending.label!r}, which {ending.annotator!r} never said"
-            )
-        elif ending.kind == "skipped":
-            need(("", ending.annotator) in told[name], f"{name} is skipped, which nobody said")
+    for name, endings in training.endings.items():
+        for ending in endings:
+            kinds = ("revise",) if ending.kind == "revised" else ("label", "revise")
+            for annotator, label in ending.said:
+                found = any((kind, label, annotator) in told[name] for kind in kinds)
+                need(found, f"{name} is {label!r}, which {annotator!r} never said")
+            if ending.kind in ("skipped", "retracted"):
+                kind = "skip" if ending.kind == "skipped" else "retract"
+                found = (kind, "", ending.annotator) in told[name]
+                need(found, f"{name} is {ending.kind}, which {ending.annotator!r} never said")
 
 
 def _check_answer(
@@ -148,7 +164,7 @@ def _check_answer(
     training: TrainingLog,
     requests: dict[str, _Request],
     record: Record,
-    told: dict[str, set[tuple[str, str]]],
+    told: dict[str, set[tuple[str, str, str]]],
 ) -> None:
     """Check a label that was neither refused nor unsolicited: an answer, or a repeated one."""
     where = place_of(record)
@@ -159,12 +175,17 @@ def _check_answer(
         return
     name = answer.request_id
     if name in training.endings:
-        if answer.kind == "skip":
-            told[name].add(("", answer.annotator))
+        if answer.kind in ("skip", "retract"):
+            told[name].add((answer.kind, "", answer.annotator))
         else:
             # One that names no class cannot have been used: what it answers ended before.
             with suppress(ValueError):
-                told[name].add((class_name(answer.label), answer.annotator))
+                label = current_class(
+                    context.config.ledger, class_name(answer.label), answer.schema
+                )
+                told[name].add((answer.kind, label, answer.annotator))
+        return
+    if answer.kind == "flag" or (requests.get(name) and requests[name].opinions > 1):
         return
     request = requests.get(name)
     if request is not None:

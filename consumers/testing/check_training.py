@@ -16,21 +16,26 @@ from stream_al.records import (
     Labelled,
     Observed,
     Unsolicited,
+    Voided,
+    blank,
     decode_training,
+    encode,
 )
 
 __all__ = ["Ending", "TrainingLog", "check_training", "fingerprint_of"]
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a request ended.
+    """How a request ended, or ended anew.
 
     Attributes
     ----------
     kind
-        ``labelled``, ``skipped`` or ``expired``.
+        ``labelled``, ``assumed``, ``revised``, ``late``, or why it was closed.
     label
-        The class, where labelled.
+        The class, where it has one.
+    said
+        Annotator and class of what was answered: one of each opinion, or the one answer.
     about
         Hash of what the record repeats of its request.
     """
@@ -38,6 +43,7 @@ class Ending(msgspec.Struct, frozen=True):
     kind: str
     label: str | None
     annotator: str
+    said: tuple[tuple[str, str], ...]
     about: int
 
 
@@ -49,7 +55,7 @@ class TrainingLog:
     end
         The offset after the last data record.
     endings
-        By request id.
+        By request id, in order.
     observed
         Places of the observed events.
     unsolicited
@@ -63,7 +69,7 @@ class TrainingLog:
         self._offsets = array("q")
         self._digests: list[bytes] = []
         self.end = 0
-        self.endings: dict[str, Ending] = {}
+        self.endings: dict[str, list[Ending]] = {}
         self.observed: set[tuple[str, int, int]] = set()
         self.unsolicited: dict[tuple[str, int, int], int] = {}
         self.configured = 0
@@ -105,9 +111,30 @@ class TrainingLog:
             need(place not in self.unsolicited, f"{where} takes the label at {place} again")
             self.unsolicited[place] = record.offset
         elif isinstance(training, Labelled | Closed):
-            name = training.request_id
-            need(name not in self.endings, f"{where} ends {name}, which had ended")
-            self.endings[name] = _ending(training)
+            before = self.endings.setdefault(training.request_id, [])
+            need(_follows(before, training), f"{where} does not follow from how it had ended")
+            before.append(_ending(training))
+        elif isinstance(training, Voided):
+            self._fold_again(record.offset)
+
+    def _fold_again(self, end: int) -> None:
+        """Compute the digest as whoever folds the log again does, up to a record that says so."""
+        records = [
+            (each.offset, each.value or b"", decode_training(each.value or b""))
+            for each in self._context.log.read(self._context.topics.training, 0)
+            if each.offset <= end
+        ]
+        voided = [(at, record) for at, _, record in records if isinstance(record, Voided)]
+        self._digest = RunningDigest(fold_id(self._context.config.learner))
+        for offset, raw, record in records:
+            if isinstance(record, Configured):
+                continue
+            said = raw
+            if any(at > offset and each.concerns(record) for at, each in voided):
+                left = blank(record)
+                said = b"" if left is None else encode(left)
+            self._digest.add(offset, said)
+        self._digests[-1] = bytes.fromhex(self._digest.text)
 
 
 def fingerprint_of(request: msgspec.Struct, fields: tuple[str, ...]) -> int:
@@ -115,25 +142,44 @@ def fingerprint_of(request: msgspec.Struct, fields: tuple[str, ...]) -> int:
     return hash(msgspec.json.encode([getattr(request, name) for name in fields], order="sorted"))
 
 
-ENDING_FIELDS = ("request_id", "request_no", "topic", "partition", "offset", "explored")
-LABELLED_FIELDS = (
-    *ENDING_FIELDS,
-    "id",
-    "time",
-    "features",
+ENDING_FIELDS = (
+    "request_id",
+    "request_no",
+    "topic",
+    "partition",
+    "offset",
+    "model_version",
     "prediction",
     "probabilities",
+    "explored",
     "propensity",
+    "block",
 )
+LABELLED_FIELDS = (*ENDING_FIELDS, "id", "time", "features")
+
+
+def _follows(before: list[Ending], training: Labelled | Closed) -> bool:
+    """Tell whether a request may end so after it has ended as it has."""
+    if not before:
+        return training.was is None and not (isinstance(training, Labelled) and training.late)
+    last = before[-1].label
+    if isinstance(training, Labelled):
+        return training.was == last != training.label and training.late == (last is None)
+    return training.reason == "retracted" and training.was == last is not None
 
 
 def _ending(training: Labelled | Closed) -> Ending:
+    said = tuple((each.annotator, each.label) for each in training.opinions)
     if isinstance(training, Labelled):
         about = fingerprint_of(training, LABELLED_FIELDS)
-        return Ending("labelled", training.label, training.annotator, about)
-    return Ending(
-        training.reason, None, training.annotator, fingerprint_of(training, ENDING_FIELDS)
-    )
+        kind = "assumed" if training.assumed else "late" if training.late else "labelled"
+        if training.was is not None:
+            kind = "revised"
+        if kind != "assumed" and not said:
+            said = ((training.annotator, training.label),)
+        return Ending(kind, training.label, training.annotator, said, about)
+    about = fingerprint_of(training, ENDING_FIELDS)
+    return Ending(training.reason, None, training.annotator, said, about)
 
 
 def check_training(context: Context) -> TrainingLog:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from stream_al.config.sections import Section
 
 __all__ = [
@@ -133,6 +135,8 @@ class MessageConfig(Section, frozen=True, kw_only=True):
     label
         In labels that nobody asked for (chargebacks, say): path of the class; null: such labels
         are refused.
+    source
+        In such labels: path of the name of who sent them; null: none.
     max_bytes
         The largest message that is looked at: of its value, and of key and headers together.
     """
@@ -147,6 +151,7 @@ class MessageConfig(Section, frozen=True, kw_only=True):
     missing: Literal["refuse", "allow"] = "refuse"
     numeric_text: Literal["refuse", "number", "category"] = "refuse"
     label: str | None = None
+    source: str | None = None
     max_bytes: int = 131_072
 
 
@@ -197,11 +202,30 @@ class LedgerConfig(Section, frozen=True, kw_only=True):
         A label whose request has not been seen waits so long for it.
     early_limit
         Such labels kept for each partition, at most; beyond it the oldest is refused.
+    on_expiry
+        What silence means: ``missing`` (the request is closed without a label), or ``class:NAME``
+        (an answer of that class; with chargebacks, silence means that a payment was good).
+    remember
+        Ended requests of each partition that an answer can still revise, retract or repeat.
+    reasons
+        What an answer may give as the reason of a revision, retraction, skip or flag; empty:
+        any text.
+    schema
+        Current version of the label schema.
+    schema_changes
+        By version: which class names of the version before have which names from then on. Two
+        with one new name are merged. Answers of an older version are read by them; what stands
+        in the training log keeps its name.
     """
 
     expire_after_s: float | None = 604_800.0
     early_wait_s: float = 600.0
     early_limit: int = 10_000
+    on_expiry: str = "missing"
+    remember: int = 10_000
+    reasons: tuple[str, ...] = ()
+    schema: int = 1
+    schema_changes: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
 
 class ServeConfig(Section, frozen=True, kw_only=True):

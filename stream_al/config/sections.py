@@ -89,6 +89,8 @@ class GateConfig(Section, frozen=True, kw_only=True):
         Speed at which a policy adapts its threshold, above 0; null: the policy's own default.
     observe_every
         One event in so many is published for unsupervised learning (denser at the start).
+    second_opinion
+        Share of requests that two annotators are to answer, drawn by key.
     salt
         Key of all draws.
     """
@@ -102,6 +104,7 @@ class GateConfig(Section, frozen=True, kw_only=True):
     threshold: float = 0.5
     step: float | None = None
     observe_every: int = 100
+    second_opinion: float = 0.0
     salt: int = 0
 
 

@@ -117,6 +117,8 @@ def problems(config: Config) -> list[tuple[str, str]]:
     step = gate.step
     need("gate.step", step is None or 0 < step < math.inf, "above 0 and finite", step)
     need("gate.observe_every", gate.observe_every >= 1, "at least 1", gate.observe_every)
+    second = gate.second_opinion
+    need("gate.second_opinion", 0 <= second <= 1, "in [0, 1]", second)
     if gate.score == "risk":
         named = "a class, because score is 'risk'"
         need("gate.risk_class", bool(gate.risk_class), named, gate.risk_class)
@@ -193,6 +195,20 @@ def _live_problems(config: Config) -> list[tuple[str, str]]:
     wait = ledger.early_wait_s
     need("ledger.early_wait_s", 0 <= wait < math.inf, "at least 0 and finite", wait)
     need("ledger.early_limit", ledger.early_limit >= 0, "at least 0", ledger.early_limit)
+    need("ledger.remember", ledger.remember >= 1, "at least 1", ledger.remember)
+    need("ledger.schema", ledger.schema >= 1, "at least 1", ledger.schema)
+    versions = [str(version) for version in range(2, ledger.schema + 1)]
+    for version, changes in ledger.schema_changes.items():
+        key = f"ledger.schema_changes.{version}"
+        need(key, version in versions, "of a version from 2 to ledger.schema", version)
+        need(key, all(changes) and all(changes.values()), "names, none empty", changes)
+    silence, declared = ledger.on_expiry, config.learner.classes
+    expected = "'missing' or 'class:NAME'"
+    means = silence.removeprefix("class:") if silence.startswith("class:") else ""
+    need("ledger.on_expiry", silence == "missing" or bool(means), expected, silence)
+    if means and declared:
+        among = f"of one of the declared classes {', '.join(declared)}"
+        need("ledger.on_expiry", means in declared, among, silence)
     need("serve.host", bool(serve.host), "an address", serve.host)
     need("serve.port", serve.port is None or 0 <= serve.port < 65536, "a port", serve.port)
     need("serve.stale_s", 0 < serve.stale_s < math.inf, "above 0 and finite", serve.stale_s)

@@ -294,9 +294,14 @@ class Gate:
             model_version=stamp.version,
             weighed=weighed,
             block=block,
+            opinions=2 if self._second_opinion(partition, offset) else 1,
         )
         state.requests += 1
         return Decision(predicted, request, observed)
+
+    def _second_opinion(self, partition: int, offset: int) -> bool:
+        share = self.config.second_opinion
+        return bool(share) and keyed.uniform("opinion", self.config.salt, partition, offset) < share
 
     def _open_block(self, state: GateState, offset: int, partition: int) -> None:
         number, length = 0 if state.block is None else state.block.number + 1, self.block_length

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TypeAlias
 
 import msgspec
 
 from stream_al.learner.interval import radius
-from stream_al.records import Block, Closed, Labelled, Tally
+from stream_al.records import Block, Ended, Labelled, Tally
 
 __all__ = ["Accuracy", "Estimate", "Rolling"]
 
-Ended: TypeAlias = Labelled | Closed
-
 _WINDOW = 200
 """Blocks of each partition that the rolling estimate looks back."""
+
+_REMEMBERED = 20_000
+"""Requests of each partition whose answer may still be revised, retracted or come late."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,51 +77,72 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True):
     begin: dict[str, int]
 
 
-class _Sums:
-    """Sums over explored events of what the answer adds to the model's own confidence.
+class _Term(msgspec.Struct, frozen=True, gc=False):
+    """An explored event: what its answer, if it has one, adds to the model's own confidence.
 
-    A term is L (c - m): L events to a block, c whether the prediction was right, m its calibrated
-    confidence. Its reach is how far below 0 it may lie; above 0 it is at most L (1 - 1/K).
+    `value` is L (c - m): L events to a block, c whether the prediction was right, m its calibrated
+    confidence; None without an answer. It lies at most `below` under 0 and `above` over 0.
     """
+
+    value: float | None
+    below: float
+    above: float
+    least: float
+    most: float
+
+
+class _Sums:
+    """Sums over explored events."""
 
     def __init__(self) -> None:
         self.sum = 0.0
         self.answered = self.unanswered = 0
-        # What closed requests would add to `sum` at least and at most.
+        # What requests without an answer would add to `sum` at least and at most.
         self.least = self.most = 0.0
         # Sums of squares by reach, for limits from below and from above.
         self.below: dict[float, float] = {}
         self.above: dict[float, float] = {}
 
-    def add(self, ended: Ended, block: Block) -> float | None:
-        """Take in an explored event; returns its term, if it has one."""
-        if ended.prediction is None:
-            return None
-        length = float(block.length)
-        confidence = ended.probabilities[ended.prediction]
-        below, above = length, length * (1.0 - 1.0 / max(2, len(ended.probabilities)))
-        if isinstance(ended, Closed):
-            self.unanswered += 1
-            self.least -= length * confidence
-            self.most += length * (1.0 - confidence)
-            return None
-        term = length * ((ended.label == ended.prediction) - confidence)
-        self.answered += 1
-        self.sum += term
-        self.below[below] = self.below.get(below, 0.0) + term * term
-        self.above[above] = self.above.get(above, 0.0) + term * term
-        return term
+    def add(self, term: _Term, sign: int = 1) -> None:
+        """Take in a term, or take it out again."""
+        if term.value is None:
+            self.unanswered += sign
+            self.least += sign * term.least
+            self.most += sign * term.most
+            return
+        self.answered += sign
+        self.sum += sign * term.value
+        square = sign * term.value**2
+        self.below[term.below] = self.below.get(term.below, 0.0) + square
+        self.above[term.above] = self.above.get(term.above, 0.0) + square
 
 
-class _Point(msgspec.Struct, frozen=True, gc=False):
+class _Answer(msgspec.Struct, frozen=True, gc=False):
+    """How a request that counts has ended: its block, its term if explored, and as how right."""
+
+    block: int
+    term: _Term | None
+    right: bool | None
+
+
+class _Point(msgspec.Struct, gc=False):
     """A block: where it began, the running sums before it, and what it held."""
 
+    number: int
     offset: int
     events: int
     confidence: float
-    term: float | None
-    labelled: int
-    right: int
+    term: float | None = None
+    labelled: int = 0
+    right: int = 0
+
+    def add(self, answer: _Answer, sign: int = 1) -> None:
+        """Take in how a request ended, or take it out again."""
+        if answer.term is not None:
+            self.term = answer.term.value if sign > 0 else None
+        if answer.right is not None:
+            self.labelled += sign
+            self.right += sign * answer.right
 
 
 class _Part:
@@ -133,36 +154,72 @@ class _Part:
         self.tally = Tally()
         self.recent: deque[_Point] = deque(maxlen=_WINDOW)
         self._early: dict[int, Ended] = {}
-        self._open: list[tuple[Ended, Block]] = []
+        self._open: dict[int, _Answer] = {}
+        self._counted: dict[int, _Answer] = {}
 
     def take(self, ended: Ended, sums: _Sums) -> None:
-        if ended.request_no < self.next_no:
+        number = ended.request_no
+        if number < self.next_no:
+            if ended.block is not None:
+                self._restate(number, _answer(ended, ended.block), sums)
             return
-        self._early[ended.request_no] = ended
+        self._early[number] = ended
         while (following := self._early.pop(self.next_no, None)) is not None:
-            self.next_no += 1
             block = following.block
-            if block is None:
-                continue
-            if block.number != self.block:
-                # It stands in a later block, so the one before is complete.
-                self._complete(sums)
-                self.block, self.offset, self.tally = block.number, block.begin, block.before
-            self._open.append((following, block))
+            if block is not None:
+                if block.number != self.block:
+                    # It stands in a later block, so the one before is complete.
+                    self._complete(sums)
+                    self.block, self.offset, self.tally = block.number, block.begin, block.before
+                self._open[self.next_no] = _answer(following, block)
+            self.next_no += 1
 
     def _complete(self, sums: _Sums) -> None:
-        term, labelled, right = None, 0, 0
-        for ended, block in self._open:
-            if ended.explored:
-                term = sums.add(ended, block)
-            if isinstance(ended, Labelled) and ended.prediction is not None:
-                labelled += 1
-                right += ended.label == ended.prediction
-        self._open.clear()
         tally = self.tally
-        self.recent.append(
-            _Point(self.offset, tally.events, tally.confidence, term, labelled, right)
-        )
+        point = _Point(self.block, self.offset, tally.events, tally.confidence)
+        for number, answer in self._open.items():
+            if answer.term is not None:
+                sums.add(answer.term)
+            point.add(answer)
+            self._counted[number] = answer
+            if len(self._counted) > _REMEMBERED:
+                del self._counted[next(iter(self._counted))]
+        self._open.clear()
+        self.recent.append(point)
+
+    def _restate(self, number: int, answer: _Answer, sums: _Sums) -> None:
+        """Count a request otherwise that has counted; what is long ago stays as it is."""
+        if number in self._open:
+            self._open[number] = answer
+            return
+        before = self._counted.get(number)
+        if before is None:
+            return
+        self._counted[number] = answer
+        for each, sign in ((before, -1), (answer, 1)):
+            if each.term is not None:
+                sums.add(each.term, sign)
+            for point in self.recent:
+                if point.number == each.block:
+                    point.add(each, sign)
+
+
+def _answer(ended: Ended, block: Block) -> _Answer:
+    """Say how an event counts; one before the first prediction does not."""
+    if ended.prediction is None:
+        return _Answer(block.number, None, None)
+    right = ended.label == ended.prediction if isinstance(ended, Labelled) else None
+    if not ended.explored:
+        return _Answer(block.number, None, right)
+    length, confidence = float(block.length), ended.probabilities[ended.prediction]
+    term = _Term(
+        value=None if right is None else length * (right - confidence),
+        below=length,
+        above=length * (1.0 - 1.0 / max(2, len(ended.probabilities))),
+        least=-length * confidence,
+        most=length * (1.0 - confidence),
+    )
+    return _Answer(block.number, term, right)
 
 
 class Accuracy:
@@ -184,7 +241,7 @@ class Accuracy:
         self._sums = _Sums()
 
     def take(self, ended: Ended) -> None:
-        """Take note of a request that ended; twice is as once."""
+        """Take note of how a request ended, or that it ended otherwise than was said before."""
         place = ended.topic, ended.partition
         part = self._parts.get(place)
         if part is None:
@@ -210,7 +267,7 @@ class Accuracy:
         confident = sum(tally.confidence for tally in tallies)
         blocks = terms.answered + terms.unanswered
         value, lower, upper, worst, best = None, 0.0, 1.0, 0.0, 1.0
-        if terms.answered and events:
+        if terms.answered > 0 and events:
             scale = blocks / terms.answered
             value = _share(confident + scale * terms.sum, events)
             below = radius(terms.below, next(iter(terms.below)), alpha / 2)

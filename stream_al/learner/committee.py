@@ -129,8 +129,15 @@ class Committee:
             self.prior = {name: (1.0 - share) * prior[name] + share * q for name, q in p.items()}
         self._moved = True
 
-    def learn_one(self, x: Features, label: str, weight: float, offset: int) -> None:
-        """Learn from a label.
+    def forget_one(self, request_id: str) -> None:
+        """Rehearse the label of a request no more; what was learnt from it stays learnt."""
+        for memory, _ in self._memories:
+            memory.forget(request_id)
+
+    def learn_one(
+        self, x: Features, label: str, weight: float, offset: int, request_id: str = ""
+    ) -> None:
+        """Learn from a label, that of a request where it has one.
 
         Raises
         ------
@@ -157,7 +164,8 @@ class Committee:
             z = self._encoder.lesson_one(x)
         whole = int(weight)
         seed = self._config.seed
-        past = Past(x, k, weight, whole + (uniform("weight", seed, offset) < weight - whole))
+        times = whole + (uniform("weight", seed, offset) < weight - whole)
+        past = Past(x, k, weight, times, request_id)
         for i, (memory, members) in enumerate(self._memories):
             drawn = memory.draw(self._config.draws, "rehearse", seed, i, offset)
             lessons = [(self._encoder.lesson_one(d.x), d.k, d.weight, d.times) for d in drawn]

@@ -17,14 +17,18 @@ from stream_al.records import (
     Closed,
     Configured,
     Control,
+    Flagged,
     Labelled,
     ModelStamp,
     Observed,
     TrainingRecord,
     Unsolicited,
+    Voided,
+    blank,
+    encode,
 )
 
-__all__ = ["FOLD_CODE", "Fold", "RunningDigest", "fingerprint", "fold_id"]
+__all__ = ["FOLD_CODE", "Fold", "Refold", "RunningDigest", "fingerprint", "fold_id"]
 
 FOLD_CODE = 2
 """Version of everything that turns records into a model; a change of any of it changes this."""
@@ -79,10 +83,31 @@ class RunningDigest:
         return self._state.hex()
 
 
+class Refold(Exception):  # noqa: N818 - no error: it is asked for
+    """The log says that some of it does not count: it is to be folded again from its start.
+
+    Attributes
+    ----------
+    fold
+        An empty one that knows.
+    """
+
+    def __init__(self, fold: Fold) -> None:
+        super().__init__("records before are not to count")
+        self.fold = fold
+
+
 class Fold:
     """The model as of one point of the training log.
 
     Two folds that have taken in the same records hold the same model.
+
+    Parameters
+    ----------
+    config
+        Validated configuration.
+    voided
+        What later records of the log say not to count, with their offsets.
 
     Attributes
     ----------
@@ -102,8 +127,9 @@ class Fold:
         Hashes, by `decision_hash`, of the configurations that the log has recorded.
     """
 
-    def __init__(self, config: LearnerConfig) -> None:
+    def __init__(self, config: LearnerConfig, voided: tuple[tuple[int, Voided], ...] = ()) -> None:
         self.config = config
+        self._voided = voided
         self.learner = Committee(config)
         self.accuracy = Accuracy()
         self._digest = RunningDigest(fold_id(config))
@@ -131,6 +157,8 @@ class Fold:
             If the offset does not grow, or data come before the first ``configured`` record.
         ConfigError
             If the log is to be folded in another way than this configuration's.
+        Refold
+            If records before it are not to count: this fold is not to be used any more.
         """
         if offset < self.next_offset:
             raise InputError(
@@ -151,19 +179,41 @@ class Fold:
                 f"training log starts with a {type(record).__name__.lower()!r} record, "
                 "expected 'configured'"
             )
+        if isinstance(record, Voided) and (offset, record) not in self._voided:
+            raise Refold(Fold(self.config, (*self._voided, (offset, record))))
+        counted, said = self._counted(offset, record, raw)
+        if counted is not None:
+            self._take(offset, counted)
+        self._digest.add(offset, said)
+        self.next_offset, self.last = offset + 1, raw
+        self.stamp = ModelStamp(self.stamp.fold_id, offset + 1, self._digest.text)
+
+    def _counted(
+        self, offset: int, record: TrainingRecord, raw: bytes
+    ) -> tuple[TrainingRecord | None, bytes]:
+        """Return as much of a record as counts, and its bytes."""
+        if not any(later > offset and voided.concerns(record) for later, voided in self._voided):
+            return record, raw
+        left = blank(record)
+        return left, b"" if left is None else encode(left)
+
+    def _take(self, offset: int, record: TrainingRecord) -> None:
         if isinstance(record, Observed):
             self.learner.observe_one(record.features)
         elif isinstance(record, Labelled):
-            self.learner.learn_one(record.features, record.label, record.weight, offset)
+            if record.was is not None:
+                self.learner.forget_one(record.request_id)
+            self.learner.learn_one(
+                record.features, record.label, record.weight, offset, record.request_id
+            )
             self.accuracy.take(record)
         elif isinstance(record, Closed):
+            if record.was is not None:
+                self.learner.forget_one(record.request_id)
             self.accuracy.take(record)
         elif isinstance(record, Unsolicited):
             self.learner.learn_one(record.features, record.label, 1.0, offset)
         elif isinstance(record, Control):
             self.control = record
-        else:
+        elif not isinstance(record, Flagged | Voided):
             raise TypeError(f"no training record: {type(record).__name__}")
-        self._digest.add(offset, raw)
-        self.next_offset, self.last = offset + 1, raw
-        self.stamp = ModelStamp(self.stamp.fold_id, offset + 1, self._digest.text)

@@ -15,12 +15,13 @@ __all__ = ["Balanced", "Memory", "Nothing", "Past", "Recent"]
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):
-    """A past label: features as they came, class number, weight, and weight in whole times."""
+    """A past label: features as they came, class number, weight, weight in whole times, request."""
 
     x: Features
     k: int
     weight: float
     times: int
+    request_id: str
 
 
 class Memory(Protocol):
@@ -28,6 +29,9 @@ class Memory(Protocol):
 
     def add(self, past: Past) -> None:
         """Keep a label."""
+
+    def forget(self, request_id: str) -> None:
+        """Keep the label of a request no longer, if it is kept."""
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:
         """Draw n past labels with replacement, determined by the key; none where none are kept."""
@@ -38,6 +42,9 @@ class Nothing:
 
     def add(self, past: Past) -> None:
         """Forget it."""
+
+    def forget(self, request_id: str) -> None:
+        """Know of none."""
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:  # noqa: ARG002
         """Draw nothing."""
@@ -59,6 +66,10 @@ class Recent:
     def add(self, past: Past) -> None:
         """Keep a label in place of the oldest."""
         self._kept.append(past)
+
+    def forget(self, request_id: str) -> None:
+        """Give up the label of a request."""
+        _forget(self._kept, request_id)
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:
         """Draw uniformly."""
@@ -91,6 +102,13 @@ class Balanced:
         self._recent.add(past)
         self._classes.setdefault(past.k, deque(maxlen=self._size)).append(past)
 
+    def forget(self, request_id: str) -> None:
+        """Give up the label of a request."""
+        self._recent.forget(request_id)
+        for kept in self._classes.values():
+            _forget(kept, request_id)
+        self._classes = {k: kept for k, kept in self._classes.items() if kept}
+
     def draw(self, n: int, *key: object) -> Sequence[Past]:
         """Draw by class or recent, each with its probability."""
         if not self._classes:
@@ -101,6 +119,13 @@ class Balanced:
         for i in range(0, 3 * n, 3):
             among = classes[words[i + 1] % len(classes)]
             if words[i] >= self._by_class:
-                among = self._recent._kept
+                among = self._recent._kept or among
             drawn.append(among[words[i + 2] % len(among)])
         return drawn
+
+
+def _forget(kept: deque[Past], request_id: str) -> None:
+    for place, past in enumerate(kept):
+        if past.request_id == request_id:
+            del kept[place]
+            return

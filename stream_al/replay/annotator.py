@@ -60,6 +60,9 @@ class SimulatedAnnotator:
     time; places are given in the order of asking, and who finds a day full is answered at the
     start of the next one with room.
 
+    Of a request for several opinions each is another annotator's, with noise and delay of its
+    own. Where they disagree an adjudicator answers, from the truth itself and beside the capacity.
+
     Parameters
     ----------
     config
@@ -82,7 +85,7 @@ class SimulatedAnnotator:
     ...     weighed={},
     ... )
     >>> annotator.see("fraud")
-    >>> answer = annotator.answer(request, truth="fraud", index=0, time=None)
+    >>> (answer,) = annotator.answers(request, truth="fraud", index=0, time=None)
     >>> answer.label.label, answer.due_index, answer.due_time
     ('fraud', 2, None)
     """
@@ -118,19 +121,23 @@ class SimulatedAnnotator:
         self._seen.setdefault(truth, self._rows)
         self._rows += 1
 
-    def answer(self, request: LabelRequest, truth: str, index: int, time: float | None) -> Answer:
+    def answers(
+        self, request: LabelRequest, truth: str, index: int, time: float | None
+    ) -> list[Answer]:
         """Answer a request, once; where there is a capacity, in the order of the events.
 
         Parameters
         ----------
         request
-            The request; only its identity (topic, partition, offset) is looked at.
+            The request; only its identity (topic, partition, offset) is looked at, how many
+            opinions are asked for, and whether they disagreed.
         truth
             The event's true class.
         index
-            0-based index of the event in the whole replay.
+            0-based index in the whole replay of the event; of an adjudication, of the event
+            before which it was asked for.
         time
-            Its event time, epoch seconds.
+            Event time then, epoch seconds.
 
         Raises
         ------
@@ -140,19 +147,40 @@ class SimulatedAnnotator:
             If wrong classes are drawn from those seen, and `see` was not told of the event's row.
         """
         identity = (self._config.seed, request.topic, request.partition, request.offset)
+        if request.disagreed:
+            due_index, due_time = self._due((*identity, "last"), index, time, limited=False)
+            label = Label(
+                request_id=request.request_id, label=truth, annotator="adjudicator", time=due_time
+            )
+            return [Answer(label=label, due_index=due_index, due_time=due_time)]
+        answers = [self._answer(identity, "simulated", request.request_id, truth, index, time)]
+        for n in range(2, request.opinions + 1):
+            of = (*identity, n), f"simulated-{n}"
+            answers.append(self._answer(*of, request.request_id, truth, index, time))
+        return answers
+
+    def _answer(
+        self,
+        identity: Identity,
+        name: str,
+        request_id: str,
+        truth: str,
+        index: int,
+        time: float | None,
+    ) -> Answer:
         due_index, due_time = self._due(identity, index, time)
         skip = uniform("annotator abstains", *identity) < self._config.abstain
         label = Label(
-            request_id=request.request_id,
+            request_id=request_id,
             label=None if skip else self._class(identity, truth, index),
             kind="skip" if skip else "label",
-            annotator="simulated",
+            annotator=name,
             time=due_time,
         )
         return Answer(label=label, due_index=due_index, due_time=due_time)
 
     def _due(
-        self, identity: Identity, index: int, time: float | None
+        self, identity: Identity, index: int, time: float | None, limited: bool = True
     ) -> tuple[int | None, float | None]:
         if self._delay.events is not None:
             return index + self._drawn_events(identity, self._delay.events), None
@@ -165,7 +193,7 @@ class SimulatedAnnotator:
                 key,
             )
         due = time + self._drawn_seconds(identity, self._delay.seconds or 0.0)
-        return None, (due if self._days is None else self._days.place(due, time))
+        return None, (self._days.place(due, time) if self._days and limited else due)
 
     def _drawn_events(self, identity: Identity, mean: int) -> int:
         match self._config.delay_distribution:

@@ -18,7 +18,7 @@ from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
 from stream_al.labels.ledger import OutcomeKind
 from stream_al.learner.accuracy import Estimate
-from stream_al.records import Decision, Event, Label, ModelStamp, encode
+from stream_al.records import Decision, Event, Label, LabelRequest, ModelStamp, encode
 from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.prequential import Scores, StreamScores
 from stream_al.replay.recording import End, SourceDigest
@@ -144,6 +144,7 @@ class Replay:
         self._spent: dict[tuple[str, int], tuple[int, int]] = {}
         self._max_overspend = 0.0
         self._reasked = 0
+        self._truths: dict[str, str] = {}
         self._before_first_label = 0
 
     def run(
@@ -214,7 +215,15 @@ class Replay:
 
     def _learn_due(self, index: int, event_time: float | None) -> None:
         for label in self._answers.take_due(index, event_time):
-            self._engine.learn_one(label)
+            outcome = self._engine.learn_one(label)
+            if outcome.ask is not None:
+                self._send(outcome.ask, self._truths[outcome.ask.request_id], index, label.time)
+            elif outcome.record is not None:
+                self._truths.pop(label.request_id, None)
+
+    def _send(self, request: LabelRequest, truth: str, index: int, time: float | None) -> None:
+        for answer in self._annotator.answers(request, truth, index, time):
+            self._answers.send(answer.label, answer.due_index, answer.due_time)
 
     def _until_due(self, rows: list[Row], index: int) -> Iterable[Event]:
         for i, row in enumerate(rows, index):
@@ -248,8 +257,9 @@ class Replay:
                 )
             self._reasked += 1
             return
-        answer = self._annotator.answer(request, row.truth, index, row.event.time)
-        self._answers.send(answer.label, answer.due_index, answer.due_time)
+        if request.opinions > 1:
+            self._truths[request.request_id] = row.truth
+        self._send(request, row.truth, index, row.event.time)
 
     def _write(self, offset: int, raw: bytes) -> None:  # noqa: ARG002 - the line's number is it
         if self._training is not None:

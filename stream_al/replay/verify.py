@@ -9,7 +9,8 @@ import msgspec
 from stream_al.config import Config, validate
 from stream_al.engine import Core
 from stream_al.errors import ConfigError, InputError, StreamAlError
-from stream_al.labels.ledger import labelled
+from stream_al.labels.endings import closed
+from stream_al.labels.ledger import Ledger
 from stream_al.learner.fold import fingerprint, fold_id
 from stream_al.records import (
     Closed,
@@ -85,6 +86,15 @@ def recorded_config(training: Iterable[bytes], name: str) -> tuple[Config, Confi
     raise InputError(f"is empty; {expected}", name)
 
 
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    """A request, what is known of its event, and its answers in the order in which they come."""
+
+    request: LabelRequest
+    truth: str
+    index: int
+    labels: list[Label]
+
+
 class Verifier:
     """Recomputes a recording.
 
@@ -107,7 +117,8 @@ class Verifier:
         self._training = _numbered(training, 0)
         self._end: End | None = None
         self._published: dict[tuple[str, int, int], Observed] = {}
-        self._open: dict[str, tuple[LabelRequest, Label | None]] = {}
+        self._ledger = Ledger(config.learner.classes, config.ledger)
+        self._asked: dict[str, _Asked] = {}
         self._digest = SourceDigest()
         self._checked = 0
         self._records = 0
@@ -162,8 +173,7 @@ class Verifier:
         if decision.observed is not None:
             self._published[place] = decision.observed
         if decision.request is not None:
-            answer = self._annotator.answer(decision.request, row.truth, index, event.time)
-            self._open[decision.request.request_id] = (decision.request, answer.label)
+            self._ask(decision.request, row.truth, index, event.time)
 
     def _row_for(self, place: tuple[str, int, int]) -> tuple[int, bytes | None]:
         """Return the row that stands for an event; rows that stand for none are differences."""
@@ -222,20 +232,42 @@ class Verifier:
             self._differ(f"training record {offset} is not what event {request_id(*place)} was")
 
     def _check_answered(self, offset: int, record: Labelled | Closed) -> None:
-        request, answer = self._open.pop(record.request_id, (None, None))
-        if request is None or answer is None:
+        asked = self._asked.pop(record.request_id, None)
+        if asked is None:
             self._differ(
                 f"training record {offset} answers {record.request_id}, which was not open"
             )
-        elif isinstance(record, Closed):
-            if answer.kind != "skip":
-                self._differ(f"training record {offset} closes what was answered {answer.label!r}")
-        elif answer.kind != "label" or labelled(request, answer, str(answer.label)) != record:
+            return
+        expected = self._ending(asked)
+        if expected != record:
+            what = expected.label if isinstance(expected, Labelled) else "nothing"
+            recorded = record.label if isinstance(record, Labelled) else "nothing"
             self._differ(
                 f"training record {offset} is not the answer to {record.request_id}: "
-                f"{answer.label!r} was answered, {record.label!r} is recorded, or what was asked "
-                "differs"
+                f"{what!r} was answered, {recorded!r} is recorded, or what was asked differs"
             )
+
+    def _ask(self, request: LabelRequest, truth: str, index: int, time: float | None) -> None:
+        opened = self._ledger.open(request)
+        answers = self._annotator.answers(request, truth, index, time) if opened else []
+        # In the order in which they come.
+        answers.sort(key=lambda answer: (answer.due_index or 0, answer.due_time or 0.0))
+        labels = [answer.label for answer in answers]
+        self._asked[request.request_id] = _Asked(request, truth, index, labels)
+
+    def _ending(self, asked: _Asked) -> Labelled | Closed | None:
+        """Return the record that a request's answers end in."""
+        if not asked.labels:
+            return closed(asked.request, "refused")
+        labels = asked.labels
+        for label in labels:
+            outcome = self._ledger.answer(label)
+            if isinstance(outcome.record, Labelled | Closed):
+                return outcome.record
+            if outcome.ask is not None:
+                last = self._annotator.answers(outcome.ask, asked.truth, asked.index, label.time)
+                labels.append(last[0].label)
+        return None
 
     def _check_end(self, events: int) -> None:
         end = self._end
