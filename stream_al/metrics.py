@@ -194,11 +194,14 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         "labels",
         (
-            "Answers, by what became of them: learnt from (`labelled`), closed without a label "
-            "(`skipped`), to a request that had ended (`repeated`), to none that is known "
-            "(`unknown`), not usable (`refused`), kept until the request comes (`early`, counted "
-            "again when it has come), to what nobody asked (`unsolicited`); and requests that "
-            "nobody answered in time (`expired`)."
+            "Answers, by what became of them: learnt from (`labelled`; `late`, after the request "
+            "had been closed; `revised`), closing without a label (`skipped`, `retracted`), one "
+            "of several (`noted`; `disagreed`, the last word is asked for), remarks (`flagged`), "
+            "said before (`repeated`), against what was said before (`conflicting`), to no "
+            "request that is known (`unknown`), not usable (`refused`), kept until the request "
+            "comes (`early`, counted again when it has come), to what nobody asked "
+            "(`unsolicited`); and requests that nobody answered in time (`expired`; `assumed`, "
+            "where silence means a class)."
         ),
         roles=_LEDGER,
         labels=("outcome",),

@@ -213,14 +213,14 @@ def test_answers_that_cannot_be_used_change_nothing() -> None:
     learner = LearnerConfig(classes=("good", "fraud"), draws=2)
     engine = Engine(msgspec.structs.replace(SMALL, learner=learner))
     rows = live(engine, 100)
-    used = next(row.request.request_id for row in rows if row.request is not None)
+    used = next(row.request for row in rows if row.request is not None)
     # Declared classes that are as probable score 1, so one of the next events is asked about.
     waiting = next(row.request for row in live(engine, 200, labels=False, start=100) if row.request)
     before, size = engine.model, engine.fold.next_offset
     kinds = [
         engine.learn_one(Label(request_id=name, label=label)).kind
         for name, label in (
-            (used, "good"),
+            (used.request_id, truth(used.offset)),
             ("events:0:99999", "good"),
             ("", "good"),
             (waiting.request_id, "frod"),

@@ -181,8 +181,11 @@ def test_a_request_expires_only_after_its_labels_were_read_to_the_end() -> None:
     assert isinstance(closed, Closed)
     assert (closed.reason, closed.offset) == ("expired", 9)
     assert work.counts["labels_total", "expired"] == 1
-    late = desk.go(desk.label(9), now=1201.0)
-    assert late.counts["labels_total", "repeated"] == 1
+    work = desk.go(desk.label(9), now=1201.0)
+    (late,) = training(work)
+    assert isinstance(late, Labelled)
+    assert late.late
+    assert work.counts["labels_total", "late"] == 1
 
 
 def test_labels_twice_change_nothing() -> None:
@@ -191,10 +194,30 @@ def test_labels_twice_change_nothing() -> None:
     work = desk.go(desk.request(7), desk.label(7), desk.label(7))
     assert len(training(work)) == 1
     desk.restart()
-    again = desk.go(desk.label(7, "fraud"))
+    again = desk.go(desk.label(7))
     assert training(again) == []
     assert refused(again) == []
     assert again.counts["labels_total", "repeated"] == 1
+
+
+def test_a_contradiction_is_a_dead_letter_and_a_revision_a_record() -> None:
+    """Another class for what is answered has to be called a revision, after a restart as well."""
+    desk = Desk()
+    desk.go(desk.request(7), desk.label(7))
+    desk.restart()
+    other = desk.go(desk.label(7, "fraud"))
+    assert training(other) == []
+    ((stage, kind, _),) = refused(other)
+    assert (stage, kind) == ("label", "conflicting")
+    revision = Label(request_id="events:0:7", label="fraud", kind="revise", annotator="eve")
+    (record,) = training(desk.go(desk.message(TOPICS.labels, encode(revision))))
+    assert isinstance(record, Labelled)
+    assert (record.was, record.label) == ("good", "fraud")
+    desk.restart()
+    retraction = Label(request_id="events:0:7", kind="retract", annotator="eve")
+    (closed,) = training(desk.go(desk.message(TOPICS.labels, encode(retraction))))
+    assert isinstance(closed, Closed)
+    assert (closed.reason, closed.was) == ("retracted", "fraud")
 
 
 @pytest.mark.parametrize(

@@ -422,7 +422,7 @@ def test_answers_are_read_with_their_times() -> None:
     [
         ({"weight": "2"}, "wrong-type", "Expected `float`, got `str` - at `$.weight`"),
         ({"weight": 0}, "out-of-range", "'weight': expected in (0, 100]"),
-        ({"kind": "abstain"}, "schema-version", "'kind': expected 'label' or 'skip'"),
+        ({"kind": "abstain"}, "schema-version", "'kind': expected one of label, skip"),
         ({"kind": 3}, "wrong-type", "Expected `str`, got `int` - at `$.kind`"),
         ({"label": ""}, "missing-field", "'label': empty; expected a class"),
         ({"label": None}, "missing-field", "'label': null or missing; expected a class"),
