@@ -62,6 +62,14 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "stream_al.cli.control_command:boost",
         "Let the policy ask while the budget has tokens.",
     ),
+    "refold": (
+        "stream_al.cli.refold_command:refold",
+        "Fold the training log again without somebody's labels.",
+    ),
+    "audit": (
+        "stream_al.cli.audit_command:audit",
+        "Show who answered what, when and why it was asked.",
+    ),
     "doctor": (
         "stream_al.cli.doctor_command:doctor",
         "Find what is wrong with a log, and say what to do.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import click
 
 from consumers.log import Out
 from consumers.topics import Topics
-from stream_al.cli.live_log import opened, present
+from stream_al.cli.live_log import opened, present, user_name
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.config import Config
@@ -43,14 +42,6 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> f
     return seconds
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container's user may have no name.
-        return ""
-
-
 _FOR = click.option(
     "--for",
     "seconds",
@@ -64,7 +55,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         section_options("log"),
-        click.option("--by", default=_user, help="Who; default: the user's name."),
+        click.option("--by", default=user_name, help="Who; default: the user's name."),
         click.option("--why", default="", help="Why, for people."),
     ):
         command = option(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from consumers.log import Log
 from stream_al.config import Config
 from stream_al.errors import ConfigError
 
-__all__ = ["opened", "present"]
+__all__ = ["opened", "present", "user_name"]
 
 
 @contextlib.contextmanager
@@ -46,3 +47,11 @@ def present(config: Config) -> Config:
     if config.log.driver == "sqlite" and path != ":memory:" and not Path(path).exists():
         raise ConfigError(f"no file {path!r} yet; `stream-al run` or `feed` makes it", "log.path")
     return config
+
+
+def user_name() -> str:
+    """Return the name of the system's user; empty where there is none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
