@@ -1,70 +1,49 @@
-"""Several annotators: who is asked twice, what follows, and limits that hold in small samples."""
+"""Several annotators: how far they agree, what counts, and what is known of each."""
 
 from __future__ import annotations
 
-import math
 import pickle
 import random
+from collections.abc import Iterator
 from itertools import combinations, permutations
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import cohen_kappa_score
 
-from stream_al.labels.agreement import (
-    Agreement,
-    AgreementEstimate,
-    Interval,
-    Verdict,
-    adjudicate,
-    difference,
-    gold_case,
-    second_opinion,
-)
+from stream_al.config import LedgerConfig
+from stream_al.labels.agreement import Agreement, AgreementEstimate
+from stream_al.labels.ledger import Ledger
+from stream_al.limits import Limits
+from stream_al.records import AnswerKind, Closed, Label, Labelled, LabelRequest, Opinion
 
-Z = 1.959963984540054
-
-NAMES = st.sampled_from(["ann", "bob", "cho"])
+NAMES = st.sampled_from(["", "ann", "bob", "cho"])
 CLASSES = st.sampled_from(["a", "b", "c", "d"])
-PAIRS = st.lists(st.tuples(CLASSES, CLASSES), min_size=1, max_size=40)
 REQUESTS = st.lists(
     st.tuples(st.lists(st.tuples(NAMES, CLASSES), max_size=4), st.booleans()), max_size=20
 )
 
 
-def _of(pairs: list[tuple[str, str]], alpha: float = 0.05) -> AgreementEstimate:
+def _of(pairs: list[tuple[str, str]]) -> AgreementEstimate:
     agreement = Agreement()
     for first, second in pairs:
         agreement.take([("ann", first), ("bob", second)], explored=True)
-    return agreement.estimate(alpha)
+    return agreement.estimate()
 
 
-def _kappa(pairs: list[tuple[str, str]]) -> Interval:
-    return _of(pairs).random.kappa
+def _width(limits: Limits) -> float:
+    return limits.upper - limits.lower
 
 
-def _width(interval: Interval) -> float:
-    return interval.upper - interval.lower
-
-
-def _known(interval: Interval) -> float:
-    assert interval.value is not None
-    return interval.value
+def _known(limits: Limits) -> float:
+    assert limits.value is not None
+    return limits.value
 
 
 def _counts(both: int, one: int, neither: int) -> list[tuple[str, str]]:
     return [("a", "a")] * both + [("a", "b")] * one + [("b", "b")] * neither
-
-
-@settings(deadline=None)
-@given(PAIRS)
-def test_kappa_is_that_of_cohen_on_the_table_made_symmetric(pairs: list[tuple[str, str]]) -> None:
-    """The value is Cohen's kappa where each pair stands once in either order."""
-    assume(len({name for pair in pairs for name in pair}) > 1)
-    first = [a for a, _ in pairs] + [b for _, b in pairs]
-    second = [b for _, b in pairs] + [a for a, _ in pairs]
-    assert _known(_kappa(pairs)) == pytest.approx(cohen_kappa_score(first, second), abs=1e-12)
 
 
 @settings(deadline=None)
@@ -96,175 +75,6 @@ def test_no_order_matters(
     assert one.estimate() == other.estimate()
 
 
-@settings(deadline=None)
-@given(PAIRS, st.permutations("abcd"))
-def test_names_of_classes_do_not_matter(pairs: list[tuple[str, str]], names: list[str]) -> None:
-    """Calling the classes otherwise leaves value and limits as they are."""
-    renamed = dict(zip("abcd", names, strict=True))
-    one, other = _kappa(pairs), _kappa([(renamed[a], renamed[b]) for a, b in pairs])
-    assert one.value == other.value
-    assert (one.lower, one.upper) == pytest.approx((other.lower, other.upper), abs=1e-9)
-
-
-@settings(deadline=None)
-@given(PAIRS)
-def test_kappa_is_one_just_where_all_agree(pairs: list[tuple[str, str]]) -> None:
-    """Kappa is 1 if and only if all pairs agree, and unknown while there is but one class."""
-    value = _kappa(pairs).value
-    if len({name for pair in pairs for name in pair}) == 1:
-        assert value is None
-    else:
-        assert (value == 1.0) == all(a == b for a, b in pairs)
-
-
-@settings(deadline=None)
-@given(PAIRS, st.sampled_from([0.01, 0.05, 0.3]))
-def test_limits_contain_the_value(pairs: list[tuple[str, str]], alpha: float) -> None:
-    """Limits lie around the value, within what is possible, and are never a single point."""
-    both = _of(pairs, alpha).random
-    for interval, least in ((both.kappa, -1.0), (both.agreement, 0.0)):
-        assert interval.count == len(pairs)
-        assert least <= interval.lower < interval.upper <= 1.0
-        if interval.value is not None:
-            assert interval.lower <= interval.value <= interval.upper
-
-
-@settings(deadline=None)
-@given(PAIRS, st.integers(2, 5))
-def test_limits_shrink_with_more_of_the_same(pairs: list[tuple[str, str]], times: int) -> None:
-    """The same answers several times over give the same values within narrower limits."""
-    once, more = _of(pairs).random, _of(pairs * times).random
-    assert (more.kappa.value, more.agreement.value) == (once.kappa.value, once.agreement.value)
-    assert _width(more.agreement) < _width(once.agreement)
-    if once.kappa.value is not None:
-        assert once.kappa.lower - 1e-9 <= more.kappa.lower
-        assert more.kappa.upper <= once.kappa.upper + 1e-9
-
-
-@settings(deadline=None)
-@given(PAIRS)
-def test_limits_are_wider_for_more_confidence(pairs: list[tuple[str, str]]) -> None:
-    """A smaller probability to miss never narrows the limits."""
-    loose, strict = _of(pairs, 0.2).random, _of(pairs, 0.01).random
-    assert strict.kappa.lower <= loose.kappa.lower <= loose.kappa.upper <= strict.kappa.upper
-    assert _width(loose.agreement) < _width(strict.agreement)
-
-
-def test_a_few_pairs_that_agree_prove_little() -> None:
-    """Five pairs in perfect agreement leave kappa open from about .1 to 1."""
-    interval = _kappa(_counts(2, 0, 3))
-    assert (interval.value, interval.upper) == (1.0, 1.0)
-    assert 0.0 < interval.lower < 0.2
-
-
-def test_with_two_classes_limits_are_those_of_zou_and_donner() -> None:
-    """At either limit the squared distance is z^2 times the variance of Bloch and Kraemer."""
-    for both, one, neither in ((5, 6, 30), (20, 8, 20), (2, 9, 60)):
-        pairs = both + one + neither
-        p = (2 * both + one) / (2 * pairs)
-        interval = _kappa(_counts(both, one, neither))
-        for k in (interval.lower, interval.upper):
-            skew = k * (2 - k) / (2 * p * (1 - p))
-            variance = (1 - k) * ((1 - k) * (1 - 2 * k) + skew) / pairs
-            assert (_known(interval) - k) ** 2 == pytest.approx(Z * Z * variance, rel=1e-6)
-
-
-def test_in_large_samples_limits_are_those_of_the_jackknife() -> None:
-    """With many pairs of four classes, unevenly confused, z standard errors part the limits."""
-    table = {"aa": 900, "ab": 70, "bb": 300, "bc": 5, "cc": 60, "ac": 40, "cd": 30, "dd": 20}
-    pairs = [(cell[0], cell[1]) for cell, count in table.items() for _ in range(count)]
-    whole = _known(_kappa(pairs))
-    squares = 0.0
-    for cell, count in table.items():
-        less = pairs.copy()
-        less.remove((cell[0], cell[1]))
-        squares += count * (_known(_kappa(less)) - whole) ** 2
-    error = math.sqrt(squares * (len(pairs) - 1) / len(pairs))
-    assert _width(_kappa(pairs)) == pytest.approx(2 * Z * error, rel=0.01)
-
-
-def test_without_any_confusion_classes_are_confused_as_by_chance() -> None:
-    """Perfect agreement on three classes is limited as where pairs differ by chance alone."""
-    shares = {"a": 0.6, "b": 0.3, "c": 0.1}
-    limit = _kappa([(name, name) for name, share in shares.items() for _ in range(int(20 * share))])
-    k, many = limit.lower, 20_000
-    chance = [(a, b, (1 - k) * shares[a] * shares[b]) for a in shares for b in shares]
-    cells = [(a, b, part + k * shares[a] * (a == b)) for a, b, part in chance]
-    large = _kappa([(a, b) for a, b, part in cells for _ in range(round(many * part))])
-    assert _known(large) == pytest.approx(k, abs=1e-3)
-    error = _width(large) / (2 * Z) * math.sqrt(many / 20)
-    assert 1 - k == pytest.approx(Z * error, rel=0.01)
-
-
-@pytest.mark.parametrize("pairs", [5, 10, 20, 40])
-def test_limits_of_kappa_cover(pairs: int) -> None:
-    """Limits hold in nearly 95 % of samples, summed exactly, from few pairs and rare classes on."""
-    cells = [(a, d, pairs - a - d) for a in range(pairs + 1) for d in range(pairs - a + 1)]
-    limits = [_kappa(_counts(*cell)) for cell in cells]
-    for p in (0.02, 0.05, 0.1, 0.3, 0.5):
-        for true in (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.99):
-            q = p * (1 - p)
-            chances = (p * p + true * q, 2 * q * (1 - true), (1 - p) ** 2 + true * q)
-            missed = 0.0
-            for cell, interval in zip(cells, limits, strict=True):
-                if not interval.lower <= true <= interval.upper:
-                    log = math.lgamma(pairs + 1)
-                    for count, chance in zip(cell, chances, strict=True):
-                        log += count * math.log(chance) - math.lgamma(count + 1)
-                    missed += math.exp(log)
-            assert missed < 0.064, (p, true)
-
-
-def test_limits_cover_where_only_rare_classes_are_confused() -> None:
-    """With confusion among two rare of three classes, 30 pairs give limits that hold."""
-    seed = 20_260
-    print("seed", seed)
-    rng = random.Random(seed)
-    cells = [("a", "a"), ("b", "b"), ("c", "c"), ("b", "c")]
-    true = 1 - 0.08 / (1 - (0.76**2 + 0.12**2 + 0.12**2))
-    missed = 0
-    for _ in range(800):
-        interval = _kappa(rng.choices(cells, [0.76, 0.08, 0.08, 0.08], k=30))
-        missed += not interval.lower <= true <= interval.upper
-    assert missed < 800 * 0.075
-
-
-def test_independent_answers_have_no_kappa() -> None:
-    """Answers given without looking come out at 0 on average, whatever the classes' shares."""
-    seed = 20_261
-    print("seed", seed)
-    rng = random.Random(seed)
-    for shares in ([0.5, 0.5], [0.8, 0.15, 0.05]):
-        names = list("abc")[: len(shares)]
-        values = []
-        for _ in range(200):
-            drawn = [rng.choices(names, shares, k=100) for _ in range(2)]
-            values.append(_known(_kappa(list(zip(*drawn, strict=True)))))
-        mean = sum(values) / len(values)
-        spread = math.sqrt(sum((value - mean) ** 2 for value in values)) / len(values)
-        # The estimate of chance costs half an answer in a hundred pairs.
-        assert abs(mean + 0.005) < 4 * spread
-
-
-def test_limits_of_a_share_cover() -> None:
-    """Limits of gold accuracy hold in over 92 % of samples up to the very ends, summed exactly."""
-    for n in (5, 20, 60):
-        limits = []
-        for right in range(n + 1):
-            agreement = Agreement()
-            for i in range(n):
-                agreement.gold("ann", "a", "a" if i < right else "b")
-            limits.append(agreement.estimate().gold)
-        for tenth in range(1, 10 * n):
-            p = tenth / (10 * n)
-            missed = sum(
-                math.comb(n, right) * p**right * (1 - p) ** (n - right)
-                for right, interval in enumerate(limits)
-                if not interval.lower <= p <= interval.upper
-            )
-            assert missed < 0.08, (n, p)
-
-
 def test_more_answers_to_a_request_are_no_more_requests() -> None:
     """Thirty requests with four answers each give the limits of thirty pairs, not of 180."""
     agreement = Agreement()
@@ -293,16 +103,6 @@ def test_random_and_picked_requests_are_kept_apart() -> None:
     assert after.picked.kappa.value == 0.0
     assert after.gap.value == 1.0
     assert 0.5 < after.gap.lower < 1.0 < after.gap.upper
-
-
-def test_difference_is_that_of_newcombe() -> None:
-    """For 56 of 70 less 48 of 80 the limits are those that Newcombe (1998) printed."""
-    one, other = (_of(_counts(a, b, 0)).random.agreement for a, b in ((56, 14), (48, 32)))
-    found = difference(one, other)
-    assert found.value == pytest.approx(0.2)
-    assert (found.lower, found.upper) == pytest.approx((0.0524, 0.3339), abs=5e-5)
-    back = difference(other, one)
-    assert (back.lower, back.upper) == pytest.approx((-found.upper, -found.lower))
 
 
 def test_an_annotator_does_not_agree_with_himself() -> None:
@@ -406,49 +206,166 @@ def test_memory_is_bounded() -> None:
     assert sizes[1] < sizes[0] + 100
 
 
-@settings(deadline=None)
-@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_takes_in_the_smaller(number: int, one: float, other: float) -> None:
-    """Who is picked at a share is picked at any larger one, everybody at 1, nobody at 0."""
-    least, most = sorted((one, other))
-    request = f"events:0:{number}"
-    assert second_opinion("salt", request, least) <= second_opinion("salt", request, most)
-    assert gold_case("salt", number, least) <= gold_case("salt", number, most)
-    assert second_opinion("salt", request, 1.0) > second_opinion("salt", request, 0.0)
-    assert gold_case("salt", number, 1.0) > gold_case("salt", number, 0.0)
+@pytest.mark.parametrize(
+    ("opinions", "said", "answers", "pair"),
+    [
+        (1, "ann:a", {"ann": 1}, None),
+        (1, "ann:skip", {"ann": 1}, None),
+        (1, "silence", {}, None),
+        (1, "ann:a bob:revise:b", {"ann": 1, "bob": 1}, None),
+        (1, "ann:a bob:retract", {"ann": 1, "bob": 1}, None),
+        (1, "silence ann:a", {"ann": 1}, None),
+        (2, "ann:a bob:a", {"ann": 1, "bob": 1}, True),
+        (2, "ann:a bob:b cho:b", {"ann": 1, "bob": 1, "cho": 1}, False),
+        (2, "ann:a bob:b cho:skip", {"ann": 1, "bob": 1, "cho": 1}, False),
+        (2, "ann:a bob:b silence", {"ann": 1, "bob": 1}, False),
+        (2, "ann:a bob:b silence cho:b", {"ann": 1, "bob": 1, "cho": 1}, False),
+        (2, "ann:a bob:a cho:revise:b", {"ann": 1, "bob": 1, "cho": 1}, True),
+        (2, "ann:a silence", {"ann": 1}, None),
+        (2, "ann:a bob:skip", {"ann": 1}, None),
+    ],
+)
+def test_what_the_ledger_ends_is_counted_once(
+    opinions: int, said: str, answers: dict[str, int], pair: bool | None
+) -> None:
+    """Each answer counts for its annotator, and only the first two that were asked are a pair."""
+    agreement = Agreement()
+    for record in _ended(said.split(), opinions):
+        agreement.take_ended(record)
+    estimate = agreement.estimate()
+    assert {name: entry.answers for name, entry in estimate.annotators.items()} == answers
+    assert estimate.answers == sum(answers.values())
+    assert agreement.pairs == estimate.picked.agreement.count == (pair is not None)
+    assert estimate.picked.agreement.value == (None if pair is None else float(pair))
+    met = {name for name, entry in estimate.annotators.items() if entry.agreement.count}
+    assert met == (set() if pair is None else {"ann", "bob"})
+    assert estimate.random == Agreement().estimate().random
 
 
-def test_picks_come_to_their_share_and_apart() -> None:
-    """Second opinions and gold cases come to their shares, and neither draw tells of the other."""
-    n = 20_000
-    twice = [second_opinion("salt", str(i), 0.2) for i in range(n)]
-    gold = [gold_case("salt", i, 0.2) for i in range(n)]
-    other = [second_opinion("pepper", str(i), 0.2) for i in range(n)]
-    both = [a and b for a, b in zip(twice, gold, strict=True)]
-    salted = [a and b for a, b in zip(twice, other, strict=True)]
-    for drawn, share in ((twice, 0.2), (gold, 0.2), (both, 0.04), (salted, 0.04)):
-        assert abs(sum(drawn) - n * share) < 4 * math.sqrt(n * share * (1 - share))
+def test_an_adjudicator_of_the_pair_does_not_change_it() -> None:
+    """One of two who differ has the last word: they still differed."""
+    agreement = Agreement()
+    agreement.take_ended(_labelled("ann:a", "bob:b", "ann:b", explored=True))
+    estimate = agreement.estimate()
+    assert (estimate.random.agreement.value, estimate.random.agreement.count) == (0.0, 1)
+    assert (estimate.answers, estimate.annotators["ann"].answers) == (3, 2)
 
 
-@settings(deadline=None)
-@given(st.dictionaries(st.sampled_from("pqrs"), CLASSES, max_size=4), st.data())
-def test_the_verdict_follows_from_the_answers(answers: dict[str, str], data: st.DataObject) -> None:
-    """One class of enough annotators is agreed, two classes are disagreed, in any order."""
-    order = data.draw(st.permutations(list(answers.items())))
-    wanted = data.draw(st.integers(1, 4))
-    found = adjudicate(order, wanted)
-    classes = set(answers.values())
-    if len(classes) > 1:
-        assert found == Verdict("disagreed")
-    elif len(answers) < wanted:
-        assert found == Verdict("waiting")
-    else:
-        assert found == Verdict("agreed", classes.pop())
-    assert adjudicate(order, wanted, final="z") == Verdict("final", "z")
+@pytest.mark.parametrize("changed", [{"was": "b"}, {"late": True}])
+def test_what_is_no_first_answer_is_compared_with_none(changed: dict[str, Any]) -> None:
+    """Opinions of a revision, or of a late answer, are counted and are no pair."""
+    agreement = Agreement()
+    record = _labelled("ann:a", "bob:a", explored=True)
+    agreement.take_ended(msgspec.structs.replace(record, **changed))
+    assert (agreement.estimate().answers, agreement.pairs) == (2, 0)
 
 
-def test_an_annotator_may_change_the_answer() -> None:
-    """A second answer by one annotator replaces the first, and is no second opinion."""
-    assert adjudicate([("ann", "a"), ("ann", "b")]).kind == "waiting"
-    assert adjudicate([("ann", "a"), ("bob", "b"), ("ann", "b")]) == Verdict("agreed", "b")
-    assert adjudicate([("ann", "a"), ("bob", "a"), ("ann", "b")]).kind == "disagreed"
+def test_silence_taken_as_a_class_is_no_answer() -> None:
+    """A label that nobody gave counts for nobody."""
+    agreement = Agreement()
+    records = list(_ended(["silence"], 2, LedgerConfig(on_expiry="class:a")))
+    assert [record.assumed for record in records if isinstance(record, Labelled)] == [True]
+    for record in records:
+        agreement.take_ended(record)
+    assert agreement.estimate() == Agreement().estimate()
+
+
+def test_waiting_is_from_the_event_to_its_first_answers() -> None:
+    """Every opinion has waited since the event, a revision has not."""
+    agreement = Agreement()
+    for record in _ended(["ann:a", "bob:b", "cho:a", "dan:revise:b"], 2):
+        agreement.take_ended(record)
+    waits = {name: e.median_wait_s for name, e in agreement.estimate().annotators.items()}
+    assert waits == {"ann": 10.0, "bob": 20.0, "cho": 30.0, "dan": None}
+
+
+def test_the_unnamed_count_in_the_totals_only() -> None:
+    """Answers without a name make no annotator, and two of them no pair."""
+    agreement = Agreement(annotators=0)
+    agreement.take_ended(_labelled(":a", "bob:a", explored=False))
+    agreement.take_ended(_labelled(":a", ":b", explored=False))
+    agreement.gold("", "a", "a")
+    estimate = agreement.estimate()
+    assert (estimate.answers, agreement.pairs, estimate.gold.count) == (4, 1, 1)
+    assert estimate.annotators == {}
+    assert estimate.others is not None
+    assert (estimate.others.answers, estimate.others.agreement.count) == (1, 1)
+
+
+def _ended(
+    said: list[str], opinions: int, config: LedgerConfig | None = None
+) -> Iterator[Labelled | Closed]:
+    """Play answers, ten seconds apart from the event on, and yield how the request ends."""
+    ledger = Ledger(config=config)
+    ledger.open(_request(opinions), since=100.0)
+    for i, each in enumerate(said, start=1):
+        if each == "silence":
+            outcomes = ledger.expired(100.0)
+        else:
+            annotator, what, *label = each.split(":")
+            kind: AnswerKind = "label"
+            if what in ("skip", "revise", "retract"):
+                kind = cast("AnswerKind", what)
+            else:
+                label = [what]
+            found = Label(
+                request_id="events:0:7",
+                kind=kind,
+                label=label[0] if label else None,
+                annotator=annotator,
+                time=100.0 + 10.0 * i,
+            )
+            outcomes = [ledger.judge(found)]
+        for outcome in outcomes:
+            ledger.settle(outcome)
+            assert not outcome.why, outcome
+            if isinstance(outcome.record, Labelled | Closed):
+                yield outcome.record
+
+
+def _request(opinions: int) -> LabelRequest:
+    return LabelRequest(
+        request_id="events:0:7",
+        request_no=0,
+        topic="events",
+        partition=0,
+        offset=7,
+        id="",
+        time=100.0,
+        features={"x": 1.0},
+        prediction="a",
+        probabilities={"a": 0.6, "b": 0.4},
+        score=0.8,
+        reason="policy",
+        explored=False,
+        propensity=0.1,
+        fold_id="",
+        model_version=3,
+        weighed={},
+        opinions=opinions,
+    )
+
+
+def _labelled(*opinions: str, explored: bool) -> Labelled:
+    """Make an answer that several annotators were asked for; the last one's ended it."""
+    parted = [opinion.partition(":") for opinion in opinions]
+    given = tuple(Opinion(annotator, label) for annotator, _, label in parted)
+    return Labelled(
+        request_id="events:0:7",
+        request_no=0,
+        topic="events",
+        partition=0,
+        offset=7,
+        asked="explore" if explored else "policy",
+        model_version=3,
+        prediction="a",
+        probabilities={"a": 0.6, "b": 0.4},
+        explored=explored,
+        propensity=0.1,
+        annotator=given[-1].annotator,
+        opinions=given,
+        id="",
+        time=None,
+        features={"x": 1.0},
+        label=given[-1].label,
+    )

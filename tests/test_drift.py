@@ -37,6 +37,8 @@ def labelled(
         annotator="",
         answered_at=None,
         weight=1.0,
+        asked="policy",
+        model_version=1,
         prediction=max(probabilities, key=probabilities.__getitem__) if probabilities else None,
         probabilities=probabilities,
         explored=explored,

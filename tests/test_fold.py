@@ -242,6 +242,7 @@ def test_the_fold_id_names_all_of_the_learner_configuration() -> None:
         "draws": 1,
         "balance": 0.1,
         "calibrate": False,
+        "on_drift": "report",
         "seed": 3,
     }
     assert set(changed) == set(LearnerConfig.__struct_fields__)

@@ -127,10 +127,10 @@ def test_the_selected_labels_are_a_share_of_all(easy_log: Log) -> None:
     learn = helping._selected.learn_one
     explored = {offset for offset, record in labels if record.explored}
 
-    def counted(x: Features, label: str, weight: float, offset: int) -> None:
+    def counted(x: Features, label: str, weight: float, offset: int, request_id: str = "") -> None:
         nonlocal drawn
         drawn += offset in explored
-        learn(x, label, weight, offset)
+        learn(x, label, weight, offset, request_id)
 
     helping._selected.learn_one = counted  # type: ignore[method-assign]
     folded(easy_log, helping)

@@ -392,3 +392,14 @@ def test_a_request_is_found_by_its_events_id() -> None:
     assert ledger.find("other") == request(8, id="other")
     ledger.answer(answer(8))
     assert ledger.find("tx") is None
+
+
+def test_the_last_word_may_be_one_of_the_twos() -> None:
+    """An annotator who disagreed and revises ends the request; what both said first stays."""
+    ledger = Ledger()
+    ledger.open(request(7, opinions=2))
+    ledger.answer(answer(7, annotator="eve"))
+    ledger.answer(answer(7, "fraud", annotator="bob"))
+    last = ledger.answer(answer(7, "fraud", kind="revise", annotator="eve"))
+    assert isinstance(last.record, Labelled)
+    assert [each.label for each in last.record.opinions] == ["good", "fraud", "fraud"]

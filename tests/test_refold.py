@@ -69,7 +69,7 @@ def test_a_fold_without_somebodys_labels_is_that_of_a_log_without_them() -> None
     fold = folded([*log, told])
     other = folded([*blanked, told], Fold(CONFIG.learner, ((len(log), voided),)))
     assert fold.stamp == other.stamp
-    assert fold.accuracy.estimate() == other.accuracy.estimate()
+    assert fold.monitor.accuracy.estimate() == other.monitor.accuracy.estimate()
     probe: Features = {"a": 3.0, "b": 1.0}
     assert fold.learner.predict_one(probe) == other.learner.predict_one(probe)
     plain = folded(log)
@@ -93,7 +93,10 @@ def test_labels_given_afterwards_count() -> None:
 def test_the_estimate_goes_on_without_them() -> None:
     """Requests whose label does not count any more are closed, so the watermark goes on."""
     log = recorded()
-    plain, fold = folded(log).accuracy.estimate(), folded([*log, encode(Voided())]).accuracy
+    plain, fold = (
+        folded(log).monitor.accuracy.estimate(),
+        folded([*log, encode(Voided())]).monitor.accuracy,
+    )
     found = fold.estimate()
     assert found.watermark == plain.watermark
     # Bob's revisions are voided as well.

@@ -31,7 +31,7 @@ class Replayed:
         self.ever: set[Criterion] = set()
         self._engine = Engine(
             Config(
-                learner=LearnerConfig(memory=200),
+                learner=LearnerConfig(memory=200, on_drift="report"),
                 gate=GateConfig(budget=0.2, observe_every=20),
             ),
             write=self._fold,
@@ -55,7 +55,7 @@ class Replayed:
             p = self._engine.fold.learner.predict_one(record.features)
             self.stopping.observe(record.features, p, offset)
         state = self.stopping.state
-        self.ever |= {name for name, holds in state.met.items() if holds}
+        self.ever |= {name for name, found in state.criteria.items() if found.met}
         if state.mode != self.states[-1].mode:
             self.states.append(state)
 
@@ -96,7 +96,7 @@ def hard() -> Replayed:
 @pytest.mark.parametrize("criterion", ["performance", "uncertainty", "stability"])
 def test_a_stream_that_is_learnt_meets_a_criterion(easy: Replayed, criterion: Criterion) -> None:
     """Where two classes lie far apart, each criterion about the model comes to hold."""
-    assert easy.stopping.state.met[criterion]
+    assert easy.stopping.state.criteria[criterion].met
 
 
 @pytest.mark.parametrize("criterion", ["performance", "uncertainty", "stability"])
@@ -155,7 +155,7 @@ def test_drift_reopens_and_new_evidence_is_needed_to_stop_again() -> None:
     state = stopping.state
     assert (state.mode, state.since_version) == ("active", 5001)
     assert state.why == "reopened: mean of x has moved"
-    assert not any(state.met.values())
+    assert not any(found.met for found in state.criteria.values())
     for i in range(149):
         stopping.observe({"x": 3.0}, {"a": 0.001, "b": 0.999}, 5001 + i)
     assert stopping.state.mode == "active"
@@ -171,14 +171,34 @@ def test_drift_cannot_bring_back_labels_that_are_spent() -> None:
     assert replayed.stopping.state.mode == "maintenance"
 
 
+def test_each_criterion_tells_since_when() -> None:
+    """A criterion's version is that of its last change, whether asking stops by it or not."""
+    stopping = Stopping(StoppingConfig(labels=3, window_events=150))
+    for i in range(3):
+        stopping.take(labelled(), 10 + i, lambda _: {})
+    told = stopping.state.criteria
+    assert (told["budget"].met, told["budget"].since_version) == (True, 13)
+    assert (told["uncertainty"].met, told["uncertainty"].since_version) == (False, 0)
+    for i in range(160):
+        stopping.observe({"x": 3.0}, {"a": 0.001, "b": 0.999}, 20 + i)
+    told = stopping.state.criteria
+    assert (told["uncertainty"].met, told["uncertainty"].since_version) == (True, 170)
+    stopping.reopen("drift", 500)
+    told = stopping.state.criteria
+    assert (told["uncertainty"].met, told["uncertainty"].since_version) == (False, 501)
+    assert (told["budget"].met, told["budget"].since_version) == (True, 13)
+    assert set(told) == {"budget", "performance", "uncertainty", "stability"}
+    assert (stopping.state.mode, stopping.state.since_version) == ("active", 0)
+
+
 def test_one_uncertain_event_keeps_uncertainty_from_being_low() -> None:
     """The maximum counts beside the mean."""
     stopping = Stopping(StoppingConfig())
     for i in range(200):
         stopping.observe({"x": 0.0}, {"a": 0.001, "b": 0.999}, i)
-    assert stopping.state.met["uncertainty"]
+    assert stopping.state.criteria["uncertainty"].met
     stopping.observe({"x": 0.0}, {"a": 0.5, "b": 0.5}, 200)
-    assert not stopping.state.met["uncertainty"]
+    assert not stopping.state.criteria["uncertainty"].met
 
 
 def test_a_low_mean_of_few_events_is_not_enough() -> None:
@@ -189,7 +209,7 @@ def test_a_low_mean_of_few_events_is_not_enough() -> None:
         stopping.observe({"x": 0.0}, {"a": 1.0 - certain, "b": certain}, i)
     found = stopping._uncertainty
     assert sum(found) / len(found) < 0.1
-    assert not stopping.state.met["uncertainty"]
+    assert not stopping.state.criteria["uncertainty"].met
 
 
 def test_a_model_that_predicts_one_class_only_is_not_stable() -> None:
@@ -205,7 +225,7 @@ def test_a_model_that_predicts_one_class_only_is_not_stable() -> None:
                 50 + i,
                 lambda x, names=names: {names[x["x"] % len(names)]: 1.0},  # type: ignore[misc]
             )
-        assert stopping.state.met["stability"] == stable
+        assert stopping.state.criteria["stability"].met == stable
 
 
 def test_accuracy_that_still_climbs_has_not_converged() -> None:
@@ -215,7 +235,7 @@ def test_accuracy_that_still_climbs_has_not_converged() -> None:
         for share in shares:
             for i in range(200):
                 stopping.take(labelled(right=i < 2 * share), 0, lambda _: {})
-        assert stopping.state.met["performance"] == converged
+        assert stopping.state.criteria["performance"].met == converged
 
 
 def test_the_state_goes_through_a_pickle() -> None:
@@ -251,4 +271,6 @@ def labelled(*, right: bool = True) -> Labelled:
         probabilities={"a": 0.8, "b": 0.2},
         explored=True,
         propensity=0.1,
+        asked="explore",
+        model_version=0,
     )

@@ -10,7 +10,8 @@ import pytest
 
 from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
 from stream_al.learner.helping import Comparison, Helping
-from stream_al.learner.warning_signs import Limits, Sign, SignName, WarningSigns, wilson
+from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
+from stream_al.limits import Limits
 from stream_al.records import Features, Labelled, Observed, TrainingRecord, decode_training
 
 Log = list[tuple[int, TrainingRecord]]
@@ -170,17 +171,27 @@ def test_certain_labels_of_a_rare_class_are_worth_asking_for(label: str, on: boo
 
 def test_agreement_is_a_sign_by_the_limits_of_the_difference() -> None:
     """The same two kappas are a sign with narrow limits and none with wide ones."""
-    narrow = Limits(0.5, 0.4, 0.6), Limits(0.8, 0.7, 0.9)
-    wide = Limits(0.5, 0.1, 0.9), Limits(0.8, 0.5, 1.0)
+    narrow = limits(0.5, 0.4, 0.6), limits(0.8, 0.7, 0.9)
+    wide = limits(0.5, 0.1, 0.9), limits(0.8, 0.5, 1.0)
     assert WarningSigns().review(1, agreement=narrow)["agreement"].on
     assert not WarningSigns().review(1, agreement=wide)["agreement"].on
     assert not WarningSigns().review(1, agreement=narrow[::-1])["agreement"].on
 
 
+def test_a_kappa_that_is_not_known_is_no_sign() -> None:
+    """While all answers of a kind are of one class, agreement is left as it was."""
+    signs, known = WarningSigns(), limits(0.8, 0.7, 0.9)
+    unknown = limits(None, -1.0, 1.0)
+    assert signs.review(1, agreement=(unknown, known))["agreement"].value is None
+    assert signs.review(2, agreement=(limits(0.5, 0.4, 0.6), known))["agreement"].on
+    assert signs.review(3, agreement=(known, unknown))["agreement"].on
+    assert signs.state["agreement"].since_version == 2
+
+
 def test_calibration_is_a_sign_by_the_lower_limit() -> None:
     """An error of .2 is no sign while it may be below .10."""
-    assert WarningSigns().review(1, calibration=Limits(0.2, 0.11, 0.29))["calibration"].on
-    assert not WarningSigns().review(1, calibration=Limits(0.2, 0.09, 0.31))["calibration"].on
+    assert WarningSigns().review(1, calibration=limits(0.2, 0.11, 0.29))["calibration"].on
+    assert not WarningSigns().review(1, calibration=limits(0.2, 0.09, 0.31))["calibration"].on
 
 
 def test_a_sign_stays_until_its_lower_limit_and_tells_since_when() -> None:
@@ -188,7 +199,7 @@ def test_a_sign_stays_until_its_lower_limit_and_tells_since_when() -> None:
     signs = WarningSigns()
     lowers = (0.04, 0.08, 0.11, 0.12, 0.08, 0.06, 0.04, 0.08, 0.11)
     states = [
-        signs.review(10 + i, calibration=Limits(0.3, lower, 0.5))["calibration"]
+        signs.review(10 + i, calibration=limits(0.3, lower, 0.5))["calibration"]
         for i, lower in enumerate(lowers)
     ]
     assert [state.on for state in states] == [False] * 2 + [True] * 4 + [False] * 2 + [True]
@@ -254,14 +265,6 @@ def test_memory_stays_bounded() -> None:
     assert sizes[1] < 1.02 * sizes[0]
 
 
-def test_limits_of_a_share_hold_it() -> None:
-    """The limits hold the share itself, also of none and of all."""
-    for n in (1, 7, 50):
-        for successes in range(n + 1):
-            limits = wilson(successes, n)
-            assert 0.0 <= limits.lower <= successes / n <= limits.upper <= 1.0
-
-
 def labelled(features: Features, label: str, *, explored: bool) -> Labelled:
     """Make an answer to a request that was predicted as class a."""
     return Labelled(
@@ -281,4 +284,11 @@ def labelled(features: Features, label: str, *, explored: bool) -> Labelled:
         probabilities={"a": 0.6, "b": 0.4},
         explored=explored,
         propensity=0.1,
+        asked="explore" if explored else "policy",
+        model_version=0,
     )
+
+
+def limits(value: float | None, lower: float, upper: float) -> Limits:
+    """Make limits of as many as do not matter here."""
+    return Limits(value=value, lower=lower, upper=upper, count=300)

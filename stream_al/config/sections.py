@@ -49,6 +49,9 @@ class LearnerConfig(Section, frozen=True, kw_only=True):
         Share of a balanced memory's draws that the rarer of two classes gets, at most 0.5.
     calibrate
         Calibrate each member online on its own labelled predictions.
+    on_drift
+        What follows when labels or errors say that the stream has changed: ``forget`` what is
+        rehearsed, or only ``report`` it.
     seed
         Seed of models and of rehearsal.
     """
@@ -60,6 +63,7 @@ class LearnerConfig(Section, frozen=True, kw_only=True):
     draws: int = 10
     balance: float = 0.3
     calibrate: bool = True
+    on_drift: Literal["forget", "report"] = "forget"
     seed: int = 0
 
 

@@ -297,10 +297,11 @@ class Ledger:
         before = [each for each in entry.given if each.annotator == label.annotator]
         if before and label.kind == "label":
             return _said_before(str(before[0].label), name, label)
+        if entry.request.disagreed:
+            # Whoever has the last word, the two who disagreed stand beside it.
+            return self._labelled(entry, (*entry.given, label), label)
         kept = tuple(each for each in entry.given if each.annotator != label.annotator)
         given = (*kept, label)
-        if entry.request.disagreed:
-            return self._labelled(entry, given, label)
         missing = entry.missing - (not before)
         if missing > 0:
             changed = msgspec.structs.replace(entry, given=given, missing=missing)

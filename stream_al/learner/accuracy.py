@@ -154,30 +154,38 @@ class _Part:
         self.tally = Tally()
         self.recent: deque[_Point] = deque(maxlen=_WINDOW)
         self._early: dict[int, Ended] = {}
-        self._open: dict[int, _Answer] = {}
+        self._open: dict[int, Ended] = {}
         self._counted: dict[int, _Answer] = {}
 
-    def take(self, ended: Ended, sums: _Sums) -> None:
+    def take(self, ended: Ended, sums: _Sums) -> list[Ended]:
         number = ended.request_no
+        complete: list[Ended] = []
         if number < self.next_no:
-            if ended.block is not None:
+            if number in self._open:
+                self._open[number] = ended
+            elif ended.block is not None:
                 self._restate(number, _answer(ended, ended.block), sums)
-            return
+            return complete
         self._early[number] = ended
         while (following := self._early.pop(self.next_no, None)) is not None:
             block = following.block
             if block is not None:
                 if block.number != self.block:
                     # It stands in a later block, so the one before is complete.
-                    self._complete(sums)
+                    complete += self._complete(sums)
                     self.block, self.offset, self.tally = block.number, block.begin, block.before
-                self._open[self.next_no] = _answer(following, block)
+                self._open[self.next_no] = following
             self.next_no += 1
+        return complete
 
-    def _complete(self, sums: _Sums) -> None:
+    def _complete(self, sums: _Sums) -> list[Ended]:
         tally = self.tally
         point = _Point(self.block, self.offset, tally.events, tally.confidence)
-        for number, answer in self._open.items():
+        complete = list(self._open.values())
+        for number, ended in self._open.items():
+            if ended.block is None:
+                continue
+            answer = _answer(ended, ended.block)
             if answer.term is not None:
                 sums.add(answer.term)
             point.add(answer)
@@ -186,12 +194,10 @@ class _Part:
                 del self._counted[next(iter(self._counted))]
         self._open.clear()
         self.recent.append(point)
+        return complete
 
     def _restate(self, number: int, answer: _Answer, sums: _Sums) -> None:
         """Count a request otherwise that has counted; what is long ago stays as it is."""
-        if number in self._open:
-            self._open[number] = answer
-            return
         before = self._counted.get(number)
         if before is None:
             return
@@ -240,13 +246,24 @@ class Accuracy:
         self._parts: dict[tuple[str, int], _Part] = {}
         self._sums = _Sums()
 
-    def take(self, ended: Ended) -> None:
-        """Take note of how a request ended, or that it ended otherwise than was said before."""
+    def take(self, ended: Ended) -> list[Ended]:
+        """Take note of how a request ended, or that it ended otherwise than was said before.
+
+        Returns
+        -------
+        list of Ended
+            The requests, in order, of the blocks that this makes complete.
+        """
         place = ended.topic, ended.partition
         part = self._parts.get(place)
         if part is None:
             part = self._parts[place] = _Part()
-        part.take(ended, self._sums)
+        return part.take(ended, self._sums)
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """Of each partition, up to the watermark."""
+        return [part.tally for part in self._parts.values()]
 
     @property
     def watermark(self) -> dict[str, int]:
@@ -262,7 +279,7 @@ class Accuracy:
             Probability that the limits ever miss, in (0, 1).
         """
         terms = self._sums
-        tallies = [part.tally for part in self._parts.values()]
+        tallies = self.tallies
         events = sum(tally.events for tally in tallies)
         confident = sum(tally.confidence for tally in tallies)
         blocks = terms.answered + terms.unanswered

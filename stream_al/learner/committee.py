@@ -134,6 +134,11 @@ class Committee:
         for memory, _ in self._memories:
             memory.forget(request_id)
 
+    def forget(self) -> None:
+        """Rehearse nothing of what has been learnt so far; the models stay as they are."""
+        for memory, _ in self._memories:
+            memory.clear()
+
     def learn_one(
         self, x: Features, label: str, weight: float, offset: int, request_id: str = ""
     ) -> None:

@@ -11,8 +11,8 @@ import river
 
 from stream_al.config import LearnerConfig, content_hash, decision_hash
 from stream_al.errors import ConfigError, InputError
-from stream_al.learner.accuracy import Accuracy
 from stream_al.learner.committee import Committee
+from stream_al.learner.monitor import Monitor
 from stream_al.records import (
     Closed,
     Configured,
@@ -119,8 +119,8 @@ class Fold:
         Names the model: `ModelStamp.version` is the offset of the last *data* record + 1.
     last
         Bytes of the last record taken in.
-    accuracy
-        Estimates how many predictions are right.
+    monitor
+        Estimates how right the predictions are, and looks for drift.
     control
         What an operator told last; None: nothing yet.
     configured
@@ -131,7 +131,7 @@ class Fold:
         self.config = config
         self._voided = voided
         self.learner = Committee(config)
-        self.accuracy = Accuracy()
+        self.monitor = Monitor(config)
         self._digest = RunningDigest(fold_id(config))
         self.next_offset = 0
         self.last = b""
@@ -199,18 +199,22 @@ class Fold:
 
     def _take(self, offset: int, record: TrainingRecord) -> None:
         if isinstance(record, Observed):
+            said = self.learner.predict_one(record.features)
+            self.monitor.observe(record, offset, said)
             self.learner.observe_one(record.features)
         elif isinstance(record, Labelled):
+            drifted = self.monitor.take(record, offset, self.learner.predict_one)
+            if drifted and self.config.on_drift == "forget":
+                self.learner.forget()
             if record.was is not None:
                 self.learner.forget_one(record.request_id)
             self.learner.learn_one(
                 record.features, record.label, record.weight, offset, record.request_id
             )
-            self.accuracy.take(record)
         elif isinstance(record, Closed):
             if record.was is not None:
                 self.learner.forget_one(record.request_id)
-            self.accuracy.take(record)
+            self.monitor.take(record, offset, self.learner.predict_one)
         elif isinstance(record, Unsolicited):
             self.learner.learn_one(record.features, record.label, 1.0, offset)
         elif isinstance(record, Control):

@@ -33,6 +33,9 @@ class Memory(Protocol):
     def forget(self, request_id: str) -> None:
         """Keep the label of a request no longer, if it is kept."""
 
+    def clear(self) -> None:
+        """Keep none of them any longer."""
+
     def draw(self, n: int, *key: object) -> Sequence[Past]:
         """Draw n past labels with replacement, determined by the key; none where none are kept."""
 
@@ -44,6 +47,9 @@ class Nothing:
         """Forget it."""
 
     def forget(self, request_id: str) -> None:
+        """Know of none."""
+
+    def clear(self) -> None:
         """Know of none."""
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:  # noqa: ARG002
@@ -70,6 +76,10 @@ class Recent:
     def forget(self, request_id: str) -> None:
         """Give up the label of a request."""
         _forget(self._kept, request_id)
+
+    def clear(self) -> None:
+        """Give up all."""
+        self._kept.clear()
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:
         """Draw uniformly."""
@@ -108,6 +118,11 @@ class Balanced:
         for kept in self._classes.values():
             _forget(kept, request_id)
         self._classes = {k: kept for k, kept in self._classes.items() if kept}
+
+    def clear(self) -> None:
+        """Give up all."""
+        self._recent.clear()
+        self._classes.clear()
 
     def draw(self, n: int, *key: object) -> Sequence[Past]:
         """Draw by class or recent, each with its probability."""

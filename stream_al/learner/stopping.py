@@ -5,35 +5,32 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from stream_al.config.sections import Section
 from stream_al.keyed import below
-from stream_al.learner.warning_signs import wilson
+from stream_al.limits import wilson
 from stream_al.records import Features, Labelled
 
-__all__ = ["Criterion", "Stopping", "StoppingConfig", "StoppingState"]
+__all__ = ["Criterion", "CriterionState", "Stopping", "StoppingConfig", "StoppingState"]
 
 Criterion: TypeAlias = Literal["budget", "performance", "uncertainty", "stability"]
 
 Predict: TypeAlias = Callable[[Features], Mapping[str, float]]
 
 
-class StoppingConfig(Section, frozen=True, kw_only=True):
+class StoppingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """When asking is to stop.
 
     Attributes
     ----------
     criteria
-        Of ``budget``, ``performance``, ``uncertainty`` and ``stability``; none: never stop.
+        Those that asking stops by; none: never, and the state tells what each of them says.
     need
         ``all`` of them have to hold, or ``any``.
-    floor
-        Share of the budget that is left in maintenance, in [0, 1].
     labels
-        ``budget``: this many labels have been learnt from; null: no end of labels.
+        ``budget``: this many labels, at least 1, have been learnt from; None: no end of labels.
     period_answers, periods, period_width
         ``performance``: the limits (95 %) of the accuracy on the explored answers of so many
         successive periods all overlap, each of them narrower than the width.
@@ -53,7 +50,6 @@ class StoppingConfig(Section, frozen=True, kw_only=True):
 
     criteria: tuple[Criterion, ...] = ()
     need: Literal["all", "any"] = "all"
-    floor: float = 0.2
     labels: int | None = None
     period_answers: int = 200
     periods: int = 4
@@ -68,15 +64,22 @@ class StoppingConfig(Section, frozen=True, kw_only=True):
     seed: int = 0
 
 
+class CriterionState(msgspec.Struct, frozen=True):
+    """Whether a criterion is met, and since which version of the model; 0: from the start."""
+
+    met: bool
+    since_version: int
+
+
 class StoppingState(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the gate asks as configured.
+    """Whether there is enough reason to ask less.
 
     Attributes
     ----------
     mode
-        ``active``, or ``maintenance``: with the floor's share of the budget.
-    met
-        For each criterion, configured or not, whether it holds now.
+        ``active``, or ``maintenance``: only as much is to be asked as finds drift.
+    criteria
+        Each criterion, whether asking stops by it or not.
     why
         What led to the mode, for people.
     since_version
@@ -84,7 +87,7 @@ class StoppingState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     mode: Literal["active", "maintenance"]
-    met: dict[Criterion, bool]
+    criteria: dict[Criterion, CriterionState]
     why: str
     since_version: int
 
@@ -98,7 +101,7 @@ class Stopping:
     Parameters
     ----------
     config
-        Which criteria, and how much of each.
+        Which criteria, and how much of each; None: the defaults, which never stop.
 
     Examples
     --------
@@ -107,10 +110,12 @@ class Stopping:
     'active'
     """
 
-    def __init__(self, config: StoppingConfig) -> None:
-        self._config = config
+    def __init__(self, config: StoppingConfig | None = None) -> None:
+        self._config = config or StoppingConfig()
         self._labels = self._answers = self._right = self._observed = 0
-        self._met: dict[Criterion, bool] = {}
+        self._criteria: dict[Criterion, CriterionState] = dict.fromkeys(
+            get_args(Criterion), CriterionState(False, 0)
+        )
         self._mode: Literal["active", "maintenance"] = "active"
         self._why, self._since = "from the start", 0
         self._reset()
@@ -118,8 +123,9 @@ class Stopping:
     @property
     def state(self) -> StoppingState:
         """The state after the last record."""
+        criteria = dict(self._criteria)
         return StoppingState(
-            mode=self._mode, met=dict(self._met), why=self._why, since_version=self._since
+            mode=self._mode, criteria=criteria, why=self._why, since_version=self._since
         )
 
     def take(self, record: Labelled, offset: int, predict: Predict) -> None:
@@ -137,16 +143,16 @@ class Stopping:
         config = self._config
         self._labels += 1
         if config.labels is not None:
-            self._met["budget"] = self._labels >= config.labels
+            self._tell("budget", self._labels >= config.labels, offset)
         if record.explored and record.prediction is not None:
             self._answers += 1
             self._right += record.prediction == record.label
             if self._answers == config.period_answers:
                 self._periods.append(self._right)
                 self._answers = self._right = 0
-                self._met["performance"] = self._converged()
+                self._tell("performance", self._converged(), offset)
         if not self._labels % config.check_labels:
-            self._look(predict)
+            self._look(predict, offset)
         self._decide(offset)
 
     def observe(self, features: Features, probabilities: Mapping[str, float], offset: int) -> None:
@@ -166,7 +172,7 @@ class Stopping:
         n = len(probabilities)
         uncertain = (1.0 - max(probabilities.values())) * n / (n - 1) if n > 1 else 1.0
         self._uncertainty.append(uncertain)
-        self._met["uncertainty"] = self._certain()
+        self._tell("uncertainty", self._certain(), offset)
         self._observed += 1
         if len(self._sample) < config.sample_events:
             self._sample.append(features)
@@ -188,6 +194,10 @@ class Stopping:
         offset
             Of the record that raised it.
         """
+        for name in self._criteria:
+            # Labels that are spent do not come back.
+            if name != "budget":
+                self._tell(name, False, offset)
         self._reset()
         if self._mode == "maintenance":
             self._mode, self._why, self._since = "active", f"reopened: {cause}", offset + 1
@@ -195,13 +205,6 @@ class Stopping:
 
     def _reset(self) -> None:
         config = self._config
-        spent = config.labels is not None and self._labels >= config.labels
-        self._met = {
-            "budget": spent,
-            "performance": False,
-            "uncertainty": False,
-            "stability": False,
-        }
         self._answers = self._right = 0
         self._periods: deque[int] = deque(maxlen=config.periods)
         self._uncertainty: deque[float] = deque(maxlen=config.window_events)
@@ -210,11 +213,15 @@ class Stopping:
         self._before: dict[int, str] = {}
         self._looks: deque[float] = deque(maxlen=config.checks)
 
+    def _tell(self, name: Criterion, met: bool, offset: int) -> None:
+        if met != self._criteria[name].met:
+            self._criteria[name] = CriterionState(met, offset + 1)
+
     def _decide(self, offset: int) -> None:
-        criteria, met = self._config.criteria, self._met
+        criteria = self._config.criteria
         if self._mode == "maintenance" or not criteria:
             return
-        holding = [name for name in criteria if met[name]]
+        holding = [name for name in criteria if self._criteria[name].met]
         if len(holding) == len(criteria) or (holding and self._config.need == "any"):
             self._mode, self._since = "maintenance", offset + 1
             self._why = "; ".join([self._told(name) for name in holding])
@@ -255,7 +262,7 @@ class Stopping:
         variance = math.fsum([(each - mean) ** 2 for each in found]) / (n - 1)
         return mean + _reach(variance, n) < config.mean_uncertainty
 
-    def _look(self, predict: Predict) -> None:
+    def _look(self, predict: Predict, offset: int) -> None:
         config = self._config
         if len(self._sample) < config.sample_events:
             return
@@ -270,7 +277,7 @@ class Stopping:
             self._looks.append(_kappa_lower(pairs))
         self._before = now
         if len(self._looks) == config.checks:
-            self._met["stability"] = min(self._looks) > config.kappa
+            self._tell("stability", min(self._looks) > config.kappa, offset)
 
 
 def _reach(variance: float, n: int) -> float:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import Literal, TypeAlias
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from stream_al.keyed import below, uniform
 from stream_al.learner.helping import Comparison
+from stream_al.learner.region import Region
+from stream_al.limits import Limits, difference, wilson
 from stream_al.records import Features, Labelled
 
-__all__ = ["Limits", "Sign", "SignName", "WarningSigns", "wilson"]
+__all__ = ["Sign", "SignName", "WarningSigns"]
 
 SignName: TypeAlias = Literal["recall", "agreement", "calibration", "random-ahead", "concentrated"]
 
-_Floats: TypeAlias = NDArray[np.float64]
-
-_Answer: TypeAlias = tuple[str, dict[str, float]]
-"""A label, and the probabilities given at its decision."""
-
-_Z = 3.0
-"""Standard errors of the limits that are looked at again with each label: each look is one more
-chance of a false alarm."""
+_ALPHA = 0.0027
+"""That limits which are looked at again with each label miss, three standard errors: each look is
+one more chance of a false alarm."""
 
 _LIMITS: dict[SignName, tuple[float, float]] = {
     "recall": (0.10, 0.0),
@@ -38,27 +31,6 @@ _LIMITS: dict[SignName, tuple[float, float]] = {
 
 _RECENT = 50
 """Explored events of a class that are recent; the past has at least as many."""
-
-_REFERENCE, _PICKS, _COLUMNS = 500, 200, 64
-"""Of traffic and of picks, how many of the last are kept; the first so many features of them."""
-
-_EVERY, _CENTRES = 40, 8
-"""Picks between two looks for a region; picks it is looked for around. Of a region that has half
-of the picks, eight draws miss one in 256."""
-
-_SMALL, _LEAST_INSIDE = 0.05, 3
-"""Share of traffic of a small region; events of traffic that make one."""
-
-_LITTLE, _LITTLE_WHEN_ON, _CLOSE = 0.3, 0.5, 1.0 - 1e-9
-"""Upper limit of the correlation below which labels teach nothing."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """An estimate with its confidence limits."""
-
-    value: float
-    lower: float
-    upper: float
 
 
 class Sign(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +65,7 @@ class WarningSigns:
     the lower limit of the difference of the kappas is above 0. ``calibration``: the lower limit
     of the expected calibration error is above .10. ``random-ahead``: random labels teach more
     than selected ones, by the upper limit of `Comparison`. ``concentrated``: the policy asks
-    again and again about one small region where labels teach nothing; see `_Region`.
+    again and again about one small region where labels teach nothing; see `Region`.
 
     Parameters
     ----------
@@ -102,7 +74,8 @@ class WarningSigns:
 
     Examples
     --------
-    >>> signs = WarningSigns().review(1, calibration=Limits(0.2, 0.12, 0.28))
+    >>> bad = Limits(value=0.2, lower=0.12, upper=0.28, count=300)
+    >>> signs = WarningSigns().review(1, calibration=bad)
     >>> [name for name, sign in signs.items() if sign.on]
     ['calibration']
     """
@@ -110,11 +83,16 @@ class WarningSigns:
     def __init__(self, seed: int = 0) -> None:
         self._recalls: dict[str, _Recalls] = {}
         self._answers = self._right = 0
-        self._region = _Region(seed)
+        self._region = Region(seed, _ALPHA)
         self._signs = {
             name: Sign(on=False, value=None, limit=on, since_version=0, why="too little is known")
             for name, (on, _) in _LIMITS.items()
         }
+
+    @property
+    def state(self) -> dict[SignName, Sign]:
+        """All signs as of the last review."""
+        return dict(self._signs)
 
     def observe(self, features: Features) -> None:
         """Take in an event of the thin sample of all traffic."""
@@ -155,19 +133,19 @@ class WarningSigns:
         calibration
             The expected calibration error on the random slice.
         agreement
-            Cohen's kappa between annotators, of picked and of random requests.
+            Kappa between annotators, of picked and of random requests.
         """
         self._review_recall(version)
         if agreement is not None:
             picked, random = agreement
-            lag = _difference(random, picked)
-            why = (
-                f"annotators agree on picked requests by kappa {picked.value:.2f} "
-                f"({picked.lower:.2f} to {picked.upper:.2f}), on random ones by "
-                f"{random.value:.2f} ({random.lower:.2f} to {random.upper:.2f})"
-            )
-            self._turn("agreement", lag.lower, version, why)
-        if calibration is not None:
+            if picked.value is not None and random.value is not None:
+                why = (
+                    f"annotators agree on picked requests by kappa {picked.value:.2f} "
+                    f"({picked.lower:.2f} to {picked.upper:.2f}), on random ones by "
+                    f"{random.value:.2f} ({random.lower:.2f} to {random.upper:.2f})"
+                )
+                self._turn("agreement", difference(random, picked).lower, version, why)
+        if calibration is not None and calibration.value is not None:
             why = (
                 f"probabilities are off by {calibration.value:.3f} on average "
                 f"({calibration.lower:.3f} to {calibration.upper:.3f})"
@@ -181,7 +159,7 @@ class WarningSigns:
             self._turn("random-ahead", -comparison.upper, version, why)
         if (found := self._region.found) is not None:
             self._turn("concentrated", found[0], version, found[1])
-        return dict(self._signs)
+        return self.state
 
     def _review_recall(self, version: int) -> None:
         known = [
@@ -239,169 +217,11 @@ class _Recalls:
         others_before = answers_then - self._past
         if min(self._past, others, others_before) < _RECENT:
             return
-        recent = wilson(mine, _RECENT, _Z)
-        before = wilson(self._past_right, self._past, _Z)
-        gap = _difference(wilson(rights + right - rights_then - mine, others, _Z), recent)
-        gap_before = _difference(wilson(rights_then - self._past_right, others_before, _Z), before)
-        self.lag = min(gap.lower, _difference(gap, gap_before).lower)
-        self.recent, self.before = recent.value, before.value
-
-
-class _Region:
-    """Looks for one small region that takes most of what the policy picks, and teaches nothing.
-
-    A region is the ball around a pick that surely holds at most 5 % of traffic, by the last 500
-    observed and explored events; distances are Euclidean between ranks among these, so that no
-    unit and no tail counts. Uncertain events lie together as well, but their labels are
-    what a boundary is learnt from. So a region counts only if its labels teach nothing: the
-    probabilities given at the decisions do not correlate with them (as where labels are noise),
-    or they are all the same, of a class that is no rarer than the region.
-
-    Attributes
-    ----------
-    found
-        Lower limit of the share of the last 200 picks in the worst region, and words for people;
-        None while too little is known.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._columns: dict[str, int] = {}
-        self._seen: deque[list[float]] = deque(maxlen=_REFERENCE)
-        self._picks: deque[tuple[list[float], _Answer]] = deque(maxlen=_PICKS)
-        self._picked = 0
-        self._explored: dict[str, int] = {}
-        self.found: tuple[float, str] | None = None
-
-    def see(self, features: Features, label: str | None = None) -> None:
-        self._seen.append(self._place(features))
-        if label is not None:
-            self._explored[label] = self._explored.get(label, 0) + 1
-
-    def pick(self, record: Labelled, on: bool) -> None:
-        answer = record.label, record.probabilities
-        self._picks.append((self._place(record.features), answer))
-        self._picked += 1
-        if self._picked % _EVERY or len(self._picks) < _PICKS:
-            return
-        inside = _most_within(len(self._seen))
-        if inside < _LEAST_INSIDE:
-            return
-        seen, picks = _ranks(self._matrix(self._seen), self._matrix([v for v, _ in self._picks]))
-        answers = [answer for _, answer in self._picks]
-        worst, why = 0.0, "picked requests are spread, or their labels teach"
-        for i in range(_CENTRES):
-            centre = picks[below(_PICKS, "region", self._seed, self._picked, i)]
-            near = _ball(centre, seen, picks, inside)
-            if near.any():
-                # From the edge of a cluster to its middle (mean shift).
-                near = _ball(picks[near].mean(axis=0), seen, picks, inside)
-            share = wilson(int(near.sum()), _PICKS, _Z).lower
-            if share > worst:
-                there = [answer for answer, is_near in zip(answers, near, strict=True) if is_near]
-                if self._teaches(there) < (_LITTLE_WHEN_ON if on else _LITTLE):
-                    worst = share
-                    why = (
-                        f"{len(there)} of the last {_PICKS} picked requests lie in a region with "
-                        f"at most {_SMALL:.0%} of traffic, where labels teach nothing"
-                    )
-        self.found = worst, why
-
-    def _teaches(self, there: list[_Answer]) -> float:
-        """Return the upper limit of how the probabilities correlate with the labels."""
-        labels = [label for label, _ in there]
-        counts = {label: labels.count(label) for label in sorted(set(labels))}
-        most = max(counts, key=counts.__getitem__)
-        if self._explored.get(most, 0) < _SMALL * sum(self._explored.values()):
-            return 1.0
-        y = np.array([label == most for label in labels], dtype=float)
-        p = np.array([probabilities.get(most, 0.0) for _, probabilities in there])
-        spread = float(y.std() * p.std())
-        if len(counts) == 1:
-            return 0.0
-        r = float(((y - y.mean()) * (p - p.mean())).mean()) / spread if spread else 0.0
-        # Fisher's transformation.
-        z = math.atanh(min(max(r, -_CLOSE), _CLOSE))
-        return math.tanh(z + 1.96 / math.sqrt(max(1, len(there) - 3)))
-
-    def _place(self, features: Features) -> list[float]:
-        columns = self._columns
-        place = [math.nan] * len(columns)
-        for name, value in features.items():
-            i = columns.get(name)
-            if i is None:
-                if len(columns) >= _COLUMNS:
-                    continue
-                i = columns[name] = len(columns)
-                place.append(math.nan)
-            # A category stands at a place of its own.
-            place[i] = uniform("category", name, value) if isinstance(value, str) else float(value)
-        return place
-
-    def _matrix(self, places: deque[list[float]] | list[list[float]]) -> _Floats:
-        found = np.full((len(places), len(self._columns)), math.nan)
-        for row, place in zip(found, places, strict=True):
-            row[: len(place)] = place
-        return found
-
-
-def wilson(successes: int, n: int, z: float = 1.96) -> Limits:
-    """Limit a share (Wilson 1927).
-
-    Parameters
-    ----------
-    successes, n
-        Out of n, at least 1.
-    z
-        Standard errors.
-
-    Examples
-    --------
-    >>> limits = wilson(8, 10)
-    >>> round(limits.lower, 3), round(limits.upper, 3)
-    (0.49, 0.943)
-    """
-    share = successes / n
-    spread = z * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
-    scale = 1.0 + z * z / n
-    centre = share + z * z / (2.0 * n)
-    # Rounding must not put the share outside.
-    lower = min(share, max(0.0, (centre - spread) / scale))
-    return Limits(share, lower, max(share, min(1.0, (centre + spread) / scale)))
-
-
-def _difference(one: Limits, other: Limits) -> Limits:
-    """Limit a difference from the limits of its terms (Newcombe 1998; Zou and Donner 2008)."""
-    value = one.value - other.value
-    down = math.hypot(one.value - one.lower, other.upper - other.value)
-    up = math.hypot(one.upper - one.value, other.value - other.lower)
-    return Limits(value, value - down, value + up)
-
-
-def _most_within(n: int) -> int:
-    """Return how many of n events a region may hold that surely has at most 5 % of traffic."""
-    inside = -1
-    while inside + 1 < n and wilson(inside + 1, n).upper <= _SMALL:
-        inside += 1
-    return inside
-
-
-def _ball(centre: _Floats, seen: _Floats, picks: _Floats, inside: int) -> NDArray[np.bool_]:
-    """Tell which picks are nearer to the centre than all but so many events of traffic."""
-    reach = np.partition(((seen - centre) ** 2).sum(axis=1), inside)[inside]
-    near: NDArray[np.bool_] = ((picks - centre) ** 2).sum(axis=1) < reach
-    return near
-
-
-def _ranks(seen: _Floats, others: _Floats) -> tuple[_Floats, _Floats]:
-    """Put each column of both at its rank among the first, in [-1/2, 1/2]; unknown: at 0."""
-    ranked = np.zeros_like(seen), np.zeros_like(others)
-    for j in range(seen.shape[1]):
-        column = np.sort(seen[:, j])
-        column = column[~np.isnan(column)]
-        if not len(column):
-            continue
-        for rank, values in zip(ranked, (seen[:, j], others[:, j]), strict=True):
-            middle = column.searchsorted(values) + column.searchsorted(values, side="right")
-            rank[:, j] = np.where(np.isnan(values), 0.0, middle / (2.0 * len(column)) - 0.5)
-    return ranked
+        recent = wilson(mine, _RECENT, _ALPHA)
+        before = wilson(self._past_right, self._past, _ALPHA)
+        others_right = rights + right - rights_then - mine
+        gap = difference(wilson(others_right, others, _ALPHA), recent)
+        others_right_before = rights_then - self._past_right
+        gap_before = difference(wilson(others_right_before, others_before, _ALPHA), before)
+        self.lag = min(gap.lower, difference(gap, gap_before).lower)
+        self.recent, self.before = mine / _RECENT, self._past_right / self._past

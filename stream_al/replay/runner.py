@@ -17,7 +17,7 @@ from stream_al.errors import InputError
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
 from stream_al.labels.ledger import OutcomeKind
-from stream_al.learner.accuracy import Estimate
+from stream_al.learner.monitor import Insight
 from stream_al.records import Decision, Event, Label, LabelRequest, ModelStamp, encode
 from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.prequential import Scores, StreamScores
@@ -27,8 +27,10 @@ from stream_al.replay.sources import Row, Source
 __all__ = ["Replay", "Report", "replay"]
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Insight, frozen=True, kw_only=True):
     """What a replay came to; its JSON is what ``stream-al replay --json`` prints.
+
+    What the training log tells about itself, as live, stands among it; see `Insight`.
 
     Attributes
     ----------
@@ -72,7 +74,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     config_hash: str
     model: ModelStamp
-    estimate: Estimate
 
 
 class Answers:
@@ -291,7 +292,7 @@ class Replay:
             version=__version__,
             config_hash=content_hash(self._config),
             model=self._engine.model,
-            estimate=self._engine.fold.accuracy.estimate(),
+            **msgspec.structs.asdict(self._engine.fold.monitor.insight()),
         )
 
 

@@ -1,0 +1,146 @@
+"""What the training log tells about itself: how right, whether it drifts, whether asking helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from stream_al.config import LearnerConfig
+from stream_al.labels.agreement import Agreement, AgreementEstimate
+from stream_al.learner.accuracy import Accuracy, Estimate, Rolling
+from stream_al.learner.drift import Alarm, Cause, Drift
+from stream_al.learner.helping import Comparison, Helping
+from stream_al.learner.rare import ClassQualities, ClassQuality
+from stream_al.learner.stopping import Stopping, StoppingState
+from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
+from stream_al.limits import Limits
+from stream_al.records import Ended, Features, Labelled, Observed
+
+__all__ = ["DriftReport", "Insight", "Monitor"]
+
+
+class DriftReport(msgspec.Struct, frozen=True):
+    """Alarms by cause since the start, and the last 50."""
+
+    counts: dict[Cause, int]
+    alarms: tuple[Alarm, ...]
+
+
+class Insight(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the training log tells about itself.
+
+    Attributes
+    ----------
+    estimate, rolling
+        Accuracy of all predictions up to the watermark, and of the last blocks before it.
+    classes
+        How well each class is found.
+    drift
+        Alarms.
+    stopping
+        Whether there is still something to learn.
+    helping
+        Whether asking by the policy teaches more than asking at random.
+    warnings
+        The warning signs, by name.
+    agreement
+        How far annotators agree.
+    """
+
+    estimate: Estimate
+    rolling: Rolling
+    classes: dict[str, ClassQuality]
+    drift: DriftReport
+    stopping: StoppingState
+    helping: Comparison
+    warnings: dict[SignName, Sign]
+    agreement: AgreementEstimate
+
+
+class Monitor:
+    """Watches the training log, as a part of the fold: live, replay and verification agree.
+
+    Parameters
+    ----------
+    config
+        That of the learner.
+    """
+
+    def __init__(self, config: LearnerConfig) -> None:
+        self.accuracy = Accuracy()
+        self._classes = ClassQualities()
+        self._drift = Drift()
+        self._helping = Helping(config)
+        self._signs = WarningSigns(config.seed)
+        self._stopping = Stopping()
+        self._agreement = Agreement()
+        self._kappas: tuple[Limits, Limits] | None = None
+        self._compared = self._version = 0
+
+    def observe(self, record: Observed, offset: int, probabilities: Mapping[str, float]) -> None:
+        """Take in an observed event, with what the model says of it."""
+        self._drift.observe(record, offset)
+        self._helping.observe(record.features)
+        self._signs.observe(record.features)
+        self._stopping.observe(record.features, probabilities, offset)
+
+    def take(
+        self, record: Ended, offset: int, predict: Callable[[Features], Mapping[str, float]]
+    ) -> bool:
+        """Take in a request that ended, before anything is learnt from it.
+
+        Parameters
+        ----------
+        record
+            As it counts.
+        offset
+            Its place in the training log.
+        predict
+            The model's, as of before this record.
+
+        Returns
+        -------
+        bool
+            Whether drift was found that calls for a response.
+        """
+        self._version = offset + 1
+        for ended in self.accuracy.take(record):
+            self._classes.take(ended)
+        self._agreement.take_ended(record)
+        if not isinstance(record, Labelled) or record.was is not None or record.late:
+            # What changes an answer says nothing new of the stream.
+            return False
+        alarms = sum(self._drift.counts.values())
+        self._drift.take(record, offset)
+        self._helping.take(record, offset)
+        self._signs.take(record)
+        self._stopping.take(record, offset, predict)
+        drifted = sum(self._drift.counts.values()) > alarms
+        if drifted:
+            self._stopping.reopen("drift", offset)
+        if record.explored:
+            self._review()
+        return drifted
+
+    def _review(self) -> None:
+        pairs = self._agreement.pairs
+        if pairs != self._compared:
+            self._compared, found = pairs, self._agreement.estimate()
+            self._kappas = found.picked.kappa, found.random.kappa
+        self._signs.review(
+            self._version, comparison=self._helping.estimate(), agreement=self._kappas
+        )
+
+    def insight(self) -> Insight:
+        """Tell everything."""
+        return Insight(
+            estimate=self.accuracy.estimate(),
+            rolling=self.accuracy.rolling(),
+            classes=self._classes.estimate(self.accuracy.tallies),
+            drift=DriftReport(dict(self._drift.counts), self._drift.alarms),
+            stopping=self._stopping.state,
+            helping=self._helping.estimate(),
+            warnings=self._signs.state,
+            agreement=self._agreement.estimate(),
+        )
