@@ -20,6 +20,7 @@ from stream_al.engine import Core
 from stream_al.errors import InputError
 from stream_al.gate.gate import GateState
 from stream_al.learner.fold import Fold, Refold
+from stream_al.learner.monitor import Insight
 from stream_al.records import Decision, Event, Labelled, decode_training, encode
 from stream_al.rolling import RollingAccuracy, RollingRatio
 
@@ -54,8 +55,10 @@ class GateMachine(Machine):
             self.core.fold = fold
         self._name = config.log.name
         self._reader = MessageReader(config.message)
+        self.insight: Insight | None = None
         self._asked = RollingRatio()
         self._right = RollingAccuracy()
+        self._told = 0
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
         """Take over a partition; see `Machine.restore`.
@@ -235,6 +238,12 @@ class GateMachine(Machine):
                 ) from None
             if isinstance(training, Labelled):
                 self._right.add(training.label, training.prediction)
+
+    def reflect(self) -> None:
+        """Take down what the fold tells about itself, for whoever reads it from another thread."""
+        if self._told != self.core.model.version:
+            self._told = self.core.model.version
+            self.insight = self.core.fold.monitor.insight()
 
     @property
     def behind(self) -> bool:

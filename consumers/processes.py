@@ -32,6 +32,9 @@ _log = structlog.get_logger()
 
 _AGAIN_S = 1.0
 
+_REFLECT_S = 2.0
+"""How often what the fold tells about itself is taken down: estimating costs milliseconds."""
+
 
 class Process:
     """Runs roles on a log, each in a thread of its own; the first that fails ends them all.
@@ -76,6 +79,7 @@ class Process:
         self._clock = Clock()
         self._stop = threading.Event()
         self._failure: BaseException | None = None
+        self._reflect_at = float("-inf")
         self._own_log = log is None
         self._log = log or open_log(config)
         self.telemetry = Telemetry(roles)
@@ -109,6 +113,9 @@ class Process:
 
             def between() -> None:
                 snapshots.keep(gate.core.fold)
+                if (now := self._clock.monotonic()) >= self._reflect_at:
+                    self._reflect_at = now + _REFLECT_S
+                    gate.reflect()
         elif role == "ledger":
             machine = LedgerMachine(config)
         elif role == "annotator" and self._truths is not None:

@@ -8,11 +8,13 @@ over processes is one over those that have something to say.
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from stream_al.labels.ledger import OUTCOMES
+from stream_al.learner.stopping import Criterion
+from stream_al.learner.warning_signs import SignName
 
 __all__ = ["METRICS", "PREFIX", "ROLES", "Metric"]
 
@@ -118,6 +120,125 @@ METRICS: tuple[Metric, ...] = (
         ),
         aggregate="avg",
         roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "accuracy_ratio",
+        "gauge",
+        "",
+        (
+            "Estimated share of right predictions among all events up to the watermark, from "
+            "explored events; unbiased, unlike the naive one."
+        ),
+        aggregate="max",
+        roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "accuracy_limit_ratio",
+        "gauge",
+        "",
+        "Limits of `accuracy_ratio` that hold at all times at once with 95 %.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("limit",),
+        values={"limit": ("lower", "upper")},
+        initial=math.nan,
+    ),
+    Metric(
+        "rolling_accuracy_ratio",
+        "gauge",
+        "",
+        "As `accuracy_ratio`, over the last 200 blocks of each partition before the watermark.",
+        aggregate="max",
+        roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "rolling_accuracy_limit_ratio",
+        "gauge",
+        "",
+        "Pointwise limits of `rolling_accuracy_ratio`: 95 % for one look, not for all.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("limit",),
+        values={"limit": ("lower", "upper")},
+        initial=math.nan,
+    ),
+    Metric(
+        "accuracy_events",
+        "gauge",
+        "events",
+        "Predictions up to the watermark, which the accuracy is about.",
+        aggregate="max",
+        roles=_GATE,
+    ),
+    Metric(
+        "class_recall_ratio",
+        "gauge",
+        "",
+        "Estimated share of a class's events that are predicted as it, up to the watermark.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("class",),
+    ),
+    Metric(
+        "class_precision_ratio",
+        "gauge",
+        "",
+        "Estimated share of the events predicted as a class that are of it.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("class",),
+    ),
+    Metric(
+        "drift_alarms",
+        "gauge",
+        "alarms",
+        "Alarms of drift in the training log, by cause; every replica counts the same.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("cause",),
+        values={"cause": ("residual", "error", "features")},
+    ),
+    Metric(
+        "warning",
+        "gauge",
+        "",
+        "1 while a warning sign is on, else 0.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("sign",),
+        values={"sign": get_args(SignName)},
+    ),
+    Metric(
+        "stopping_criterion",
+        "gauge",
+        "",
+        "1 while a criterion for stopping is met, else 0.",
+        aggregate="min",
+        roles=_GATE,
+        labels=("criterion",),
+        values={"criterion": get_args(Criterion)},
+    ),
+    Metric(
+        "helping_difference_ratio",
+        "gauge",
+        "",
+        "Accuracy of a learner of selected labels less that of one of as many random labels.",
+        aggregate="max",
+        roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "annotators_kappa_ratio",
+        "gauge",
+        "",
+        "Agreement of annotators beyond chance, on explored and on picked requests.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("requests",),
+        values={"requests": ("random", "picked")},
         initial=math.nan,
     ),
     Metric(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream_al.cli.insight_text import insight_lines
 from stream_al.replay.runner import Report
 
 __all__ = ["report_text"]
@@ -44,6 +45,7 @@ def report_text(report: Report) -> str:
             lines.append(f"{name:18}{_number(whole):>12}{_number(later):>14}")
     if report.metrics.ranked_class is not None:
         lines.append(f"(average precision and ROC AUC of class {report.metrics.ranked_class!r})")
+    lines += ["", *insight_lines(report)]
     lines += ["", f"{report.events_per_second:,.0f} events/s, {report.seconds:.1f} s"]
     return "\n".join(lines)
 

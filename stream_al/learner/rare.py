@@ -120,10 +120,11 @@ class ClassQualities:
     `count_limits`, at a quarter, a quarter and half of alpha; recall and the others grow in the
     first and fall in the rest, so theirs follow.
 
-    Assumed: answers that return within a block change nothing of what it asks for; block lengths
-    are chosen without a look at the answers; requests without an answer are missing at random
-    among the certain, and among the drawn ones, that were predicted as the class or otherwise, the
-    share of those missing being taken as known. Limits for the worst case are not given: a missing tenth of the drawn answers could be many times the class's positives.
+    Assumed: answers that return within a block change nothing of what it asks for; block
+    lengths are chosen without a look at the answers; requests without an answer are missing at
+    random among the certain, and among the drawn ones, that were predicted as the class or
+    otherwise, the share of those missing being taken as known. Limits for the worst case are
+    not given: a missing tenth of the drawn answers could be many times the class's positives.
 
     The first 32 classes met are kept. Events before the first prediction do not count.
     """
