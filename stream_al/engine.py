@@ -9,7 +9,7 @@ import msgspec
 
 from stream_al.config import Config, decision_hash, validate
 from stream_al.errors import InputError
-from stream_al.gate.gate import Gate, GateState
+from stream_al.gate.gate import Gate, GateState, Told
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
 from stream_al.labels.endings import closed
@@ -117,6 +117,15 @@ class Core:
             state = self.states[topic, partition] = self.gate.fresh_state()
         return state
 
+    def _standing(self) -> Told | None:
+        """Tell what follows for the policy from what the training log says of itself."""
+        config, monitor = self.gate.config, self.fold.monitor
+        if config.on_warning == "random" and monitor.warns:
+            return "random"
+        if config.stop_when and all(monitor.met(name) for name in config.stop_when):
+            return "maintain"
+        return None
+
     def decide_into(
         self,
         decisions: list[Decision],
@@ -127,7 +136,8 @@ class Core:
         """Decide as `decide_many` does, into a list that keeps what was decided before an error."""
         learner, stamp, decide = self.fold.learner, self.fold.stamp, self.gate.decide
         predict, weigh, prior = learner.predict_one, learner.weigh_one, learner.prior
-        control, told = self.fold.control, None
+        control, standing = self.fold.control, self._standing()
+        told = standing
         topic, partition, state = "", -1, _NO_STATE
         # What may end early is taken one by one.
         for piece in _pieces(events) if until is None else (events,):
@@ -148,7 +158,7 @@ class Core:
                     )
                 at = event.time if now is None else now
                 if control is not None:
-                    told = control.at(at)
+                    told = control.at(at) or standing
                 try:
                     p = predict(event.features) if predicted is None else predicted[place]
                     decision = decide(state, event, p, prior, stamp, weigh, at, told)

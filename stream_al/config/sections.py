@@ -21,6 +21,7 @@ ScoreName: TypeAlias = Literal["least-confidence", "margin", "entropy", "rarity"
 PolicyName: TypeAlias = Literal[
     "fixed", "variable", "randomized-variable", "quantile", "selective-sampling", "random"
 ]
+StopName: TypeAlias = Literal["budget", "performance", "uncertainty", "stability"]
 DelayDistribution: TypeAlias = Literal["fixed", "exponential", "uniform"]
 
 
@@ -93,6 +94,14 @@ class GateConfig(Section, frozen=True, kw_only=True):
         Speed at which a policy adapts its threshold, above 0; null: the policy's own default.
     observe_every
         One event in so many is published for unsupervised learning (denser at the start).
+    stop_when
+        Criteria of `stream_al.learner.stopping` that all have to be met for the policy to go down
+        to maintenance: ``budget``, ``performance``, ``uncertainty``, ``stability``; empty: never.
+        Drift ends it.
+    floor
+        Share of what the policy would ask that it asks in maintenance, in [0, 1].
+    on_warning
+        While a warning sign is on: only ``report`` it, or let the policy ask at ``random``.
     second_opinion
         Share of requests that two annotators are to answer, drawn by key.
     salt
@@ -108,6 +117,9 @@ class GateConfig(Section, frozen=True, kw_only=True):
     threshold: float = 0.5
     step: float | None = None
     observe_every: int = 100
+    stop_when: tuple[StopName, ...] = ()
+    floor: float = 0.2
+    on_warning: Literal["report", "random"] = "report"
     second_opinion: float = 0.0
     salt: int = 0
 

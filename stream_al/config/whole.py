@@ -117,6 +117,7 @@ def problems(config: Config) -> list[tuple[str, str]]:
     step = gate.step
     need("gate.step", step is None or 0 < step < math.inf, "above 0 and finite", step)
     need("gate.observe_every", gate.observe_every >= 1, "at least 1", gate.observe_every)
+    need("gate.floor", 0 <= gate.floor <= 1, "in [0, 1]", gate.floor)
     second = gate.second_opinion
     need("gate.second_opinion", 0 <= second <= 1, "in [0, 1]", second)
     if gate.score == "risk":

@@ -27,11 +27,15 @@ from stream_al.records import (
     request_id,
 )
 
-__all__ = ["Gate", "GateState"]
+__all__ = ["Gate", "GateState", "Told"]
 
 Weigh: TypeAlias = Callable[[Features, str], dict[str, float]]
 
 _checksummed = msgspec.msgpack.Encoder().encode
+
+
+Told: TypeAlias = Literal["pause", "boost", "random", "maintain"]
+"""What the policy is told instead of what it would do: by an operator, or by the configuration."""
 
 
 class GateState(msgspec.Struct):
@@ -142,7 +146,7 @@ class Gate:
         stamp: ModelStamp,
         weigh: Weigh,
         now: float | None,
-        told: Literal["pause", "boost"] | None = None,
+        told: Told | None = None,
     ) -> Decision:
         """Decide about one event and move the partition's state.
 
@@ -163,7 +167,8 @@ class Gate:
         now
             The decision's time, epoch seconds.
         told
-            What an operator wants of the policy instead of its own proposal.
+            What an operator wants of the policy instead of its own proposal, or what follows
+            from the state of the model.
         """
         config = self.config
         offset, partition = event.offset, event.partition
@@ -190,15 +195,13 @@ class Gate:
             tokens = self.capacity
         threshold, p_policy = policy.propose(level, score)
         if told is not None:
-            # The level stands still: what an operator wants says nothing about the scores.
-            chosen, reason = told == "boost", "paused"
-            if chosen:
-                chosen, reason = tokens >= 1.0, "budget"
-            p_policy = 1.0 if chosen else 0.0
-            if chosen:
-                tokens -= 1.0
-                reason = "boost"
-        elif tokens < 1.0:
+            if told == "random":
+                threshold, p_policy = 0.0, self.rate
+            elif told == "maintain":
+                p_policy *= config.floor
+            else:
+                p_policy = 1.0 if told == "boost" else 0.0
+        if tokens < 1.0:
             reason = "budget" if p_policy > 0.0 else "confident"
             p_policy = 0.0
             chosen = False
@@ -210,10 +213,14 @@ class Gate:
             else:
                 chosen = keyed.uniform("policy", config.salt, partition, offset) < p_policy
                 reason = "draw"
-            level = policy.moved(level, score, chosen)
+            if told is None:
+                # Else it stands still: what was told says nothing about the scores.
+                level = policy.moved(level, score, chosen)
             if chosen:
                 tokens -= 1.0
-                reason = "policy"
+                reason = "boost" if told == "boost" else "policy"
+        if told == "pause":
+            reason = "paused"
         if explored:
             reason = "both" if chosen else "explore"
         asked = chosen or explored

@@ -12,7 +12,7 @@ from stream_al.learner.accuracy import Accuracy, Estimate, Rolling
 from stream_al.learner.drift import Alarm, Cause, Drift
 from stream_al.learner.helping import Comparison, Helping
 from stream_al.learner.rare import ClassQualities, ClassQuality
-from stream_al.learner.stopping import Stopping, StoppingState
+from stream_al.learner.stopping import Criterion, Stopping, StoppingState
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
 from stream_al.records import Ended, Features, Labelled, Observed
@@ -131,6 +131,15 @@ class Monitor:
         self._signs.review(
             self._version, comparison=self._helping.estimate(), agreement=self._kappas
         )
+
+    @property
+    def warns(self) -> bool:
+        """Whether any warning sign is on."""
+        return any(sign.on for sign in self._signs.state.values())
+
+    def met(self, criterion: Criterion) -> bool:
+        """Tell whether a criterion for stopping is met."""
+        return self._stopping.state.criteria[criterion].met
 
     def insight(self) -> Insight:
         """Tell everything."""
