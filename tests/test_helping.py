@@ -125,16 +125,24 @@ def test_the_selected_labels_are_a_share_of_all(easy_log: Log) -> None:
     drawn = 0
     helping = Helping(PLAIN)
     learn = helping._selected.learn_one
-    explored = {offset for offset, record in labels if record.explored}
+    uniform = {offset for offset, record in labels if record.explored}
 
-    def counted(x: Features, label: str, weight: float, offset: int, request_id: str = "") -> None:
+    def counted(
+        x: Features,
+        label: str,
+        weight: float,
+        offset: int,
+        request_id: str = "",
+        *,
+        explored: bool = False,
+    ) -> None:
         nonlocal drawn
-        drawn += offset in explored
-        learn(x, label, weight, offset, request_id)
+        drawn += offset in uniform
+        learn(x, label, weight, offset, request_id, explored=explored)
 
     helping._selected.learn_one = counted  # type: ignore[method-assign]
     folded(easy_log, helping)
-    assert abs(drawn - expected) < 3.0 * len(explored) ** 0.5 / 2
+    assert abs(drawn - expected) < 3.0 * len(uniform) ** 0.5 / 2
 
 
 def test_the_comparison_is_a_function_of_the_log(easy_log: Log) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from stream_al.config import LearnerConfig
 from stream_al.errors import ConfigError, InputError
-from stream_al.learner.calibration import Calibrator, log_odds, sigmoid
+from stream_al.learner.calibration import Calibrator, PoolCalibrator, log_odds, sigmoid
 from stream_al.learner.committee import Committee
 from stream_al.learner.encoder import Categories, StandardEncoder
 from stream_al.learner.memories import Balanced, Nothing, Past, Recent
@@ -318,6 +318,52 @@ def test_calibration_bears_certainty_that_is_wrong(p: list[float]) -> None:
         calibrator.learn_one(p, 0 if p[0] == 0.0 else len(p) - 1)
         assert all(0.0 <= q <= 1.0 for q in calibrator.apply(p))
     assert max(calibrator.apply(p)) < 0.8
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_a_pool_that_is_not_sure_enough_is_sharpened(n: int) -> None:
+    """A mean that says .7 where 9 in 10 are right is brought to about .9, the order kept."""
+    pool, drawn = PoolCalibrator(), random.Random(7)
+    said = [0.7] + [0.3 / (n - 1)] * (n - 1)
+    assert pool.apply(said) == said
+    for _ in range(1_500):
+        pool.learn_one(said, 0 if drawn.random() < 0.9 else drawn.randrange(1, n))
+    assert pool.apply(said)[0] == pytest.approx(0.9, abs=0.05)
+    assert sum(pool.apply(said)) == pytest.approx(1.0)
+    raised = [pool.pair(p / 50.0) for p in range(51)]
+    assert raised == sorted(raised)
+    assert pool.pair(0.5) == 0.5
+
+
+@pytest.mark.parametrize("p", [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+def test_a_pool_bears_certainty_that_is_wrong(p: list[float]) -> None:
+    """A certain mean, always wrong, still tells which class it holds for likeliest."""
+    pool, held = PoolCalibrator(), p.index(1.0)
+    for _ in range(500):
+        pool.learn_one(p, 1 - min(held, 1))
+        assert all(0.0 <= q <= 1.0 for q in pool.apply(p))
+        assert max(pool.apply(p)) == pool.apply(p)[held] > 1.0 / len(p)
+
+
+def test_the_pool_learns_from_explored_labels_alone() -> None:
+    """Labels that a policy picked leave the committee's calibration as it is."""
+    picked, explored = taught(DEFAULT, 60), taught(DEFAULT, 60)
+    x: Features = {"a": 0.5, "b": 5.0}
+    for offset in range(60, 90):
+        picked.learn_one(x, "high", 1.0, offset)
+        explored.learn_one(x, "high", 1.0, offset, explored=True)
+    assert explored.predict_one(x)["high"] > picked.predict_one(x)["high"] > 0.5
+    assert explored.weights == picked.weights
+
+
+def test_without_calibration_the_pool_is_not_either() -> None:
+    """With ``calibrate = false`` explored labels are as any others."""
+    plain = LearnerConfig(calibrate=False)
+    picked, explored = taught(plain, 60), taught(plain, 60)
+    x: Features = {"a": 2.0, "b": 5.0}
+    picked.learn_one(x, "low", 1.0, 60)
+    explored.learn_one(x, "low", 1.0, 60, explored=True)
+    assert explored.predict_one(x) == picked.predict_one(x)
 
 
 def test_log_odds_and_sigmoid_are_inverse() -> None:

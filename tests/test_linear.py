@@ -32,7 +32,7 @@ def taught(config: LearnerConfig, seed: int = 1, n: int = 120) -> Committee:
     for offset in range(n):
         x = numbers(drawn)
         learner.observe_one(x)
-        learner.learn_one(x, truth(x), 1.0, offset)
+        learner.learn_one(x, truth(x), 1.0, offset, explored=offset % 2 == 0)
     return learner
 
 
@@ -108,13 +108,14 @@ def test_what_differs_is_left_to_be_predicted_one_by_one(other: Features) -> Non
 def test_the_short_cut_is_the_long_way_for_outliers(config: LearnerConfig, far: float) -> None:
     """However far an event lies from the others, either way predicts the same.
 
-    To within 1e-6: the long way takes log odds of probabilities that are rounded to 1.
+    To within 1e-4: the long way takes log odds of probabilities that are rounded to 1, and what
+    calibrates the members' mean takes those of that, too.
     """
     learner, drawn = LEARNT[config], random.Random(8)
     for _ in range(50):
         x: Features = {name: far * float(value) for name, value in numbers(drawn).items()}
         assert list(learner.predict_one(x).values()) == pytest.approx(
-            long_way(learner, x), abs=1e-6
+            long_way(learner, x), abs=1e-4
         )
 
 
@@ -145,7 +146,7 @@ def test_the_short_cut_keeps_up_with_the_model() -> None:
         if offset % 2:
             learner.observe_one(other)
         else:
-            learner.learn_one(other, truth(other), 1.0, offset)
+            learner.learn_one(other, truth(other), 1.0, offset, explored=offset % 4 == 0)
         assert list(learner.predict_one(x).values()) == pytest.approx(
             long_way(learner, x), abs=1e-9
         )

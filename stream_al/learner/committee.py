@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from stream_al.config import LearnerConfig
 from stream_al.errors import ConfigError
 from stream_al.keyed import uniform
-from stream_al.learner.calibration import Calibrator, log_odds
+from stream_al.learner.calibration import Calibrator, PoolCalibrator, log_odds
 from stream_al.learner.encoder import StandardEncoder
 from stream_al.learner.linear import LinearMember, LinearPlan
 from stream_al.learner.memories import Balanced, Memory, Nothing, Past, Recent
@@ -108,6 +108,8 @@ class Committee:
                 self._members.append(member)
             self._memories.append((memory, members))
         self.weights = [1.0 / len(self._members)] * len(self._members)
+        pooled = config.calibrate and len(self._members) > 1
+        self._pool = PoolCalibrator() if pooled else None
         self.labels = 0
         self.prior = dict.fromkeys(self.classes, 1.0 / max(len(self.classes), 1))
         self._observed = 0
@@ -140,9 +142,22 @@ class Committee:
             memory.clear()
 
     def learn_one(
-        self, x: Features, label: str, weight: float, offset: int, request_id: str = ""
+        self,
+        x: Features,
+        label: str,
+        weight: float,
+        offset: int,
+        request_id: str = "",
+        *,
+        explored: bool = False,
     ) -> None:
         """Learn from a label, that of a request where it has one.
+
+        Parameters
+        ----------
+        explored
+            Whether the event was picked uniformly, whatever its features: the committee's
+            calibration learns from no other.
 
         Raises
         ------
@@ -161,6 +176,8 @@ class Committee:
         n = len(self.classes)
         z = self._encoder.lesson_one(x)
         if n > 1:
+            if explored and self._pool and self.labels:
+                self._pool.learn_one(self._pooled(z, n), k)
             for member in self._members:
                 member.judge(z, k, n)
             if len(self._members) > 1:
@@ -247,6 +264,10 @@ class Committee:
         return found
 
     def _mix(self, z: Encoded, n: int) -> list[float]:
+        p = self._pooled(z, n)
+        return self._pool.apply(p) if self._pool else p
+
+    def _pooled(self, z: Encoded, n: int) -> list[float]:
         members = self._members
         if len(members) == 1:
             p = members[0].predict_one(z, n)
@@ -279,4 +300,4 @@ class Committee:
             if linear is None:
                 return None
             found.append(LinearMember(*linear, member.calibrator, share))
-        return LinearPlan(self._encoder.moments, found)
+        return LinearPlan(self._encoder.moments, found, self._pool)

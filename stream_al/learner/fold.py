@@ -209,7 +209,13 @@ class Fold:
             if record.was is not None:
                 self.learner.forget_one(record.request_id)
             self.learner.learn_one(
-                record.features, record.label, record.weight, offset, record.request_id
+                record.features,
+                record.label,
+                record.weight,
+                offset,
+                record.request_id,
+                # What calibrates the committee is to count once.
+                explored=record.explored and record.was is None,
             )
         elif isinstance(record, Closed):
             if record.was is not None:

@@ -8,10 +8,10 @@ the members: the same sums to the last bit, whatever the size of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import chain
-from math import asinh, exp
+from math import asinh, exp, log
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from river.utils import VectorDict
 
-from stream_al.learner.calibration import LARGEST, LINEAR, Calibrator, sigmoid
+from stream_al.learner.calibration import (
+    LARGEST,
+    LINEAR,
+    POOL_LINEAR,
+    Calibrator,
+    PoolCalibrator,
+    sigmoid,
+)
 from stream_al.records import Features
 
 __all__ = ["LinearMember", "LinearPlan"]
@@ -50,10 +57,15 @@ class LinearPlan:
         What the encoder has learnt.
     members
         At least one.
+    pool
+        Calibrates their mean; None where nothing does.
     """
 
-    def __init__(self, moments: Moments, members: Sequence[LinearMember]) -> None:
+    def __init__(
+        self, moments: Moments, members: Sequence[LinearMember], pool: PoolCalibrator | None = None
+    ) -> None:
         self._moments = moments
+        self._pool = pool if pool and pool.labels else None
         self._names = frozenset(moments)
         self._linear = members
         self._calibrated = []
@@ -80,10 +92,11 @@ class LinearPlan:
 
     @cached_property
     def _slopes(self) -> dict[str, float]:
-        """The members' mean slope for each number."""
+        """The members' mean slope for each number, times the pool's."""
         slopes: dict[str, float] = {}
+        pool = self._pool.slope if self._pool else 1.0
         for member in self._linear:
-            share = member.share * (member.calibrator.slope if member.calibrator else 1.0)
+            share = pool * member.share * (member.calibrator.slope if member.calibrator else 1.0)
             for name, weight in member.weights.items():
                 slopes[name] = slopes.get(name, 0.0) + share * weight
         return slopes
@@ -110,7 +123,7 @@ class LinearPlan:
                 p += share * sigmoid(dot(x) + intercept)
         except TypeError:
             return None
-        return p
+        return self._pool.pair(p) if self._pool else p
 
     def predict_many(self, xs: Sequence[Features]) -> list[float] | None:
         """Return what `predict_one` does of each, bit for bit.
@@ -145,17 +158,33 @@ class LinearPlan:
             z += column * row
         z += _column(intercepts)
         z /= LINEAR
-        # numpy's own functions may differ from these in the last bit.
-        z = np.fromiter(map(asinh, z.ravel().tolist()), np.float64, z.size).reshape(z.shape)
+        z = _each(asinh, z)
         z *= _column(slopes)
         z += _column(offsets)
         np.negative(np.clip(z, -LARGEST, LARGEST, z), z)
-        odds = np.fromiter(map(exp, z.ravel().tolist()), np.float64, z.size).reshape(z.shape)
+        odds = _each(exp, z)
         odds += 1.0
         p = np.zeros(rows.shape[1])
         for share, odd in zip(shares, odds, strict=True):
             p += share / odd
-        return p.tolist()
+        found: list[float] = self._pooled(p) if self._pool else p.tolist()
+        return found
+
+    def _pooled(self, p: _Floats) -> list[float]:
+        """Calibrate the members' means as `PoolCalibrator.pair` does."""
+        pool = cast("PoolCalibrator", self._pool)
+        # Also false where any is NaN.
+        if not (p.min() > 0.0 and p.max() < 1.0):
+            return [*map(pool.pair, p.tolist())]
+        z = _each(log, p / (1.0 - p))
+        z /= POOL_LINEAR
+        z = _each(asinh, z)
+        # `POOL_LINEAR` is a power of 2, so the order of factors changes no bit.
+        z *= -pool.slope * POOL_LINEAR
+        odds = _each(exp, z)
+        odds += 1.0
+        found: list[float] = (1.0 / odds).tolist()
+        return found
 
     def weigh_one(self, x: Features) -> dict[str, float] | None:
         """Return each number's part in the members' mean log odds of the second class.
@@ -174,6 +203,12 @@ class LinearPlan:
             }
         except TypeError:
             return None
+
+
+def _each(function: Callable[[float], float], values: _Floats) -> _Floats:
+    """Apply a function of one number; numpy's own may differ from it in the last bit."""
+    found = map(function, values.ravel().tolist())
+    return np.fromiter(found, np.float64, values.size).reshape(values.shape)
 
 
 def _column(values: Sequence[float]) -> _Floats:

@@ -12,12 +12,16 @@ from stream_al.learner.accuracy import Accuracy, Estimate, Rolling
 from stream_al.learner.drift import Alarm, Cause, Drift
 from stream_al.learner.helping import Comparison, Helping
 from stream_al.learner.rare import ClassQualities, ClassQuality
+from stream_al.learner.reliability import Calibration, Reliability
 from stream_al.learner.stopping import Criterion, Stopping, StoppingState
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
 from stream_al.records import Ended, Features, Labelled, Observed
 
 __all__ = ["DriftReport", "Insight", "Monitor"]
+
+_LOOK_EVERY = 10
+"""Explored labels between two looks at the warning signs: looking costs more than counting."""
 
 
 class DriftReport(msgspec.Struct, frozen=True):
@@ -36,6 +40,8 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
         Accuracy of all predictions up to the watermark, and of the last blocks before it.
     classes
         How well each class is found.
+    calibration
+        How far the probabilities are off, on the last explored events.
     drift
         Alarms.
     stopping
@@ -51,6 +57,7 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Estimate
     rolling: Rolling
     classes: dict[str, ClassQuality]
+    calibration: Calibration
     drift: DriftReport
     stopping: StoppingState
     helping: Comparison
@@ -70,13 +77,14 @@ class Monitor:
     def __init__(self, config: LearnerConfig) -> None:
         self.accuracy = Accuracy()
         self._classes = ClassQualities()
+        self._reliability = Reliability()
         self._drift = Drift()
         self._helping = Helping(config)
         self._signs = WarningSigns(config.seed)
         self._stopping = Stopping()
         self._agreement = Agreement()
         self._kappas: tuple[Limits, Limits] | None = None
-        self._compared = self._version = 0
+        self._compared = self._version = self._looked = 0
 
     def observe(self, record: Observed, offset: int, probabilities: Mapping[str, float]) -> None:
         """Take in an observed event, with what the model says of it."""
@@ -112,6 +120,7 @@ class Monitor:
             # What changes an answer says nothing new of the stream.
             return False
         alarms = sum(self._drift.counts.values())
+        self._reliability.take(record)
         self._drift.take(record, offset)
         self._helping.take(record, offset)
         self._signs.take(record)
@@ -126,10 +135,19 @@ class Monitor:
     def _review(self) -> None:
         pairs = self._agreement.pairs
         if pairs != self._compared:
-            self._compared, found = pairs, self._agreement.estimate()
-            self._kappas = found.picked.kappa, found.random.kappa
+            self._compared, agreement = pairs, self._agreement.estimate()
+            self._kappas = agreement.picked.kappa, agreement.random.kappa
+        self._looked += 1
+        if self._looked % _LOOK_EVERY:
+            return
+        found = self._reliability.calibration()
         self._signs.review(
-            self._version, comparison=self._helping.estimate(), agreement=self._kappas
+            self._version,
+            comparison=self._helping.estimate(),
+            calibration=Limits(
+                value=found.ece, lower=found.lower, upper=found.upper, count=found.labels
+            ),
+            agreement=self._kappas,
         )
 
     @property
@@ -147,6 +165,7 @@ class Monitor:
             estimate=self.accuracy.estimate(),
             rolling=self.accuracy.rolling(),
             classes=self._classes.estimate(self.accuracy.tallies),
+            calibration=self._reliability.calibration(),
             drift=DriftReport(dict(self._drift.counts), self._drift.alarms),
             stopping=self._stopping.state,
             helping=self._helping.estimate(),
