@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 from stream_al import AnnotatorConfig, Config, GateConfig, LearnerConfig, SourceConfig
 from stream_al.errors import StreamAlError
 from stream_al.learner.reliability import BINS, Reliability
-from stream_al.records import Labelled, Prediction, decode_training
+from stream_al.records import Prediction
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
+from stream_al.training import Labelled, decode_training
 
 _Floats: TypeAlias = NDArray[np.float64]
 

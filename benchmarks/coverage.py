@@ -39,9 +39,10 @@ from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
 from stream_al.learner.accuracy import Accuracy
 from stream_al.learner.interval import radius
-from stream_al.records import Closed, Labelled, Prediction, blank, decode_training
+from stream_al.records import Prediction
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
+from stream_al.training import Closed, Labelled, blank, decode_training
 
 STREAMS = {
     "elec": None,

@@ -48,10 +48,11 @@ from stream_al.errors import StreamAlError
 from stream_al.gate.gate import Gate
 from stream_al.learner.drift import Alarm, Drift
 from stream_al.learner.memories import Balanced, Nothing, Recent
-from stream_al.records import Control, Features, Labelled, Observed, decode_training
+from stream_al.records import Features, Observed
 from stream_al.replay.bootstrap import paired_difference
 from stream_al.replay.sources import Row, open_source
 from stream_al.replay.tally import Confusion, weighted_f1
+from stream_al.training import Control, Labelled, decode_training
 
 DRIFTING = ("sea", "offset:0.3", "offset:0.5", "offset:1", "turn:0.5", "turn:1", "centre:3")
 CALM = ("sea-shuffled", "elec-shuffled", "still")

@@ -44,9 +44,10 @@ from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.weighted import count_limits
-from stream_al.records import Block, Closed, Labelled, Prediction, Tally, decode_training, encode
+from stream_al.records import Block, Prediction, Tally, encode
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
+from stream_al.training import Closed, Labelled, decode_training
 
 Ended: TypeAlias = Labelled | Closed
 Column: TypeAlias = NDArray[Any]

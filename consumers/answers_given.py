@@ -9,15 +9,8 @@ import msgspec
 from stream_al.config import Config
 from stream_al.labels.endings import assumed, closed, flagged, labelled
 from stream_al.labels.schema import current_class
-from stream_al.records import (
-    Closed,
-    Flagged,
-    Label,
-    Labelled,
-    LabelRequest,
-    Opinion,
-    class_name,
-)
+from stream_al.records import Label, LabelRequest, class_name
+from stream_al.training import Closed, Flagged, Labelled, Opinion
 
 __all__ = ["AnswersGiven"]
 

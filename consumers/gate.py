@@ -21,8 +21,9 @@ from stream_al.errors import InputError
 from stream_al.gate.gate import GateState
 from stream_al.learner.fold import Fold, Refold
 from stream_al.learner.monitor import Insight
-from stream_al.records import Decision, Event, Labelled, decode_training, encode
+from stream_al.records import Decision, Event, encode
 from stream_al.rolling import RollingAccuracy, RollingRatio
+from stream_al.training import Labelled, decode_training
 
 __all__ = ["GateMachine"]
 

@@ -8,7 +8,8 @@ from consumers.log import Out
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.learner.fold import fingerprint, fold_id
-from stream_al.records import Configured, encode
+from stream_al.records import encode
+from stream_al.training import Configured
 
 __all__ = ["configured"]
 

@@ -17,15 +17,8 @@ from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.labels.endings import closed
 from stream_al.labels.ledger import UNUSABLE, Outcome
-from stream_al.records import (
-    Closed,
-    Flagged,
-    Labelled,
-    LabelRequest,
-    Unsolicited,
-    class_name,
-    encode,
-)
+from stream_al.records import LabelRequest, class_name, encode
+from stream_al.training import Closed, Flagged, Labelled, Unsolicited
 
 __all__ = ["LedgerMachine"]
 

@@ -9,7 +9,8 @@ import msgspec
 from consumers.log import Out, Record
 from stream_al.config import Config
 from stream_al.labels.ledger import Ledger, Open, Outcome, Past
-from stream_al.records import Flagged, LabelRequest, encode
+from stream_al.records import LabelRequest, encode
+from stream_al.training import Flagged
 
 __all__ = ["Early", "LedgerState"]
 

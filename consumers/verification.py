@@ -18,22 +18,24 @@ from stream_al.errors import ConfigError, InputError
 from stream_al.gate.gate import Gate
 from stream_al.learner.fold import Refold, fingerprint
 from stream_al.records import (
-    Closed,
-    Configured,
     Decision,
-    Flagged,
-    Labelled,
     LabelRequest,
     Observed,
     Prediction,
-    TrainingRecord,
-    Unsolicited,
     class_name,
-    decode_training,
     encode,
     request_id,
 )
 from stream_al.replay.verify import Verification, what_differs
+from stream_al.training import (
+    Closed,
+    Configured,
+    Flagged,
+    Labelled,
+    TrainingRecord,
+    Unsolicited,
+    decode_training,
+)
 
 __all__ = ["LiveVerifier"]
 

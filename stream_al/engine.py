@@ -15,15 +15,8 @@ from stream_al.gate.scores import Score
 from stream_al.labels.endings import closed
 from stream_al.labels.ledger import Ledger, Outcome
 from stream_al.learner.fold import Fold, fingerprint
-from stream_al.records import (
-    Configured,
-    Decision,
-    Event,
-    Label,
-    ModelStamp,
-    TrainingRecord,
-    encode,
-)
+from stream_al.records import Decision, Event, Label, ModelStamp, encode
+from stream_al.training import Configured, TrainingRecord
 
 __all__ = ["Core", "Engine"]
 

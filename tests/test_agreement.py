@@ -17,7 +17,8 @@ from stream_al.config import LedgerConfig
 from stream_al.labels.agreement import Agreement, AgreementEstimate
 from stream_al.labels.ledger import Ledger
 from stream_al.limits import Limits
-from stream_al.records import AnswerKind, Closed, Label, Labelled, LabelRequest, Opinion
+from stream_al.records import AnswerKind, Label, LabelRequest
+from stream_al.training import Closed, Labelled, Opinion
 
 NAMES = st.sampled_from(["", "ann", "bob", "cho"])
 CLASSES = st.sampled_from(["a", "b", "c", "d"])

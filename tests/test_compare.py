@@ -24,7 +24,6 @@ from stream_al.config import (
     SourceConfig,
 )
 from stream_al.errors import ConfigError, InputError, SnapshotError
-from stream_al.records import Labelled
 from stream_al.replay.bootstrap import paired_difference
 from stream_al.replay.compare import compare, random_reference, seeded
 from stream_al.replay.comparison import Arm, Comparison, Plan, Target
@@ -35,6 +34,7 @@ from stream_al.replay.run_store import RunStore, source_identity
 from stream_al.replay.runner import Replay
 from stream_al.replay.runs import METRICS, play
 from stream_al.replay.sources import open_source
+from stream_al.training import Labelled
 
 PLAIN = LearnerConfig(committee=False)
 PHISHING = Config(

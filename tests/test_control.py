@@ -18,7 +18,7 @@ from consumers.log import Log
 from consumers.topics import Topics, specs
 from stream_al.cli.app import application
 from stream_al.config import Config, LogConfig
-from stream_al.records import Control, decode_training
+from stream_al.training import Control, decode_training
 
 TRAINING = Topics.of(LogConfig()).training
 

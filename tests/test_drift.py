@@ -12,7 +12,8 @@ import pytest
 from stream_al.learner.calibration import sigmoid
 from stream_al.learner.drift import Alarm, Drift, DriftPlan
 from stream_al.learner.drift_detectors import Chart
-from stream_al.records import Features, Labelled, Observed
+from stream_al.records import Features, Observed
+from stream_al.training import Labelled
 
 
 def labelled(

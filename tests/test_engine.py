@@ -13,17 +13,8 @@ from stream_al.config import Config, GateConfig, LearnerConfig, PolicyName, Scor
 from stream_al.engine import Core, Engine
 from stream_al.errors import ConfigError, InputError
 from stream_al.learner.fold import Fold
-from stream_al.records import (
-    Configured,
-    Decision,
-    Event,
-    Features,
-    Label,
-    Labelled,
-    Observed,
-    decode_training,
-    encode,
-)
+from stream_al.records import Decision, Event, Features, Label, Observed, encode
+from stream_al.training import Configured, Labelled, decode_training
 
 POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
 SMALL = Config(gate=GateConfig(budget=0.3), learner=LearnerConfig(draws=2))

@@ -14,8 +14,9 @@ from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
 from stream_al.errors import ConfigError, InputError, SnapshotError
 from stream_al.learner.fold import Fold, fold_id
 from stream_al.learner.snapshot import load, restore, save
-from stream_al.records import Configured, Labelled, Observed, decode_training, encode
+from stream_al.records import Observed, encode
 from stream_al.replay.cards import cards
+from stream_al.training import Configured, Labelled, decode_training
 
 Log = list[tuple[int, bytes]]
 

@@ -17,7 +17,8 @@ from consumers.topics import Topics, dead_letters_of
 from stream_al.config import Config, GateConfig, LearnerConfig
 from stream_al.errors import ConfigError
 from stream_al.gate.gate import GateState
-from stream_al.records import Control, LabelRequest, Observed, Prediction, decode_training, encode
+from stream_al.records import LabelRequest, Observed, Prediction, encode
+from stream_al.training import Control, decode_training
 
 CONFIG = Config(learner=LearnerConfig(committee=False), gate=GateConfig(budget=0.2))
 TOPICS = Topics.of(CONFIG.log)

@@ -10,7 +10,8 @@ import pytest
 
 from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
 from stream_al.learner.helping import Comparison, Helping
-from stream_al.records import Features, Labelled, Observed, TrainingRecord, decode_training
+from stream_al.records import Features, Observed
+from stream_al.training import Labelled, TrainingRecord, decode_training
 
 Log = list[tuple[int, TrainingRecord]]
 

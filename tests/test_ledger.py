@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from stream_al.config import LedgerConfig
 from stream_al.labels.ledger import OUTCOMES, Ledger
-from stream_al.records import Closed, Flagged, Label, Labelled, LabelRequest, request_id
+from stream_al.records import Label, LabelRequest, request_id
+from stream_al.training import Closed, Flagged, Labelled
 
 
 def request(offset: int, **changed: Any) -> LabelRequest:

@@ -13,16 +13,8 @@ from consumers.log import Out, Partition, Record
 from consumers.machine import Tick, Work
 from consumers.topics import Topics, dead_letters_of
 from stream_al.config import Config, LearnerConfig, LedgerConfig, MessageConfig
-from stream_al.records import (
-    Closed,
-    Label,
-    Labelled,
-    LabelRequest,
-    TrainingRecord,
-    Unsolicited,
-    decode_training,
-    encode,
-)
+from stream_al.records import Label, LabelRequest, encode
+from stream_al.training import Closed, Labelled, TrainingRecord, Unsolicited, decode_training
 
 CONFIG = Config(
     learner=LearnerConfig(classes=("good", "fraud")),

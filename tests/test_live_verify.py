@@ -24,9 +24,10 @@ from consumers.topics import Topics, specs
 from consumers.verification import LiveVerifier
 from stream_al.config import Config, GateConfig, LearnerConfig, LogConfig, LoopConfig, ServeConfig
 from stream_al.errors import InputError
-from stream_al.records import Control, encode
+from stream_al.records import encode
 from stream_al.replay.sources import open_source
 from stream_al.replay.verify import Verification
+from stream_al.training import Control
 
 EVENTS = 1500
 

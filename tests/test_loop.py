@@ -22,7 +22,8 @@ from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_storage import SimulatedClock
 from consumers.topics import Topics, specs
 from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig
-from stream_al.records import Closed, Label, Labelled, Prediction, decode_training, encode
+from stream_al.records import Label, Prediction, encode
+from stream_al.training import Closed, Labelled, decode_training
 
 CONFIG = Config(
     learner=LearnerConfig(committee=False),

@@ -14,7 +14,8 @@ import pytest
 
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.weighted import Ranked, count_limits, unanswered_limits
-from stream_al.records import Block, Closed, Labelled, Tally
+from stream_al.records import Block, Tally
+from stream_al.training import Closed, Labelled
 
 LENGTH = 20
 BLOCKS = 300

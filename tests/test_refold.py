@@ -18,7 +18,8 @@ from stream_al import Config, Engine, Event, GateConfig, Label
 from stream_al.cli.app import application
 from stream_al.config import LogConfig
 from stream_al.learner.fold import Fold, Refold
-from stream_al.records import Features, Labelled, Voided, blank, decode_training, encode
+from stream_al.records import Features, encode
+from stream_al.training import Labelled, Voided, blank, decode_training
 
 CONFIG = Config(gate=GateConfig(budget=0.3))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from stream_al.learner.reliability import BINS, Calibration, Reliability
-from stream_al.records import Labelled
+from stream_al.training import Labelled
 
 Truth = Callable[[float], float]
 

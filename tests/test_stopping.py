@@ -10,7 +10,8 @@ import pytest
 
 from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
 from stream_al.learner.stopping import Criterion, Stopping, StoppingConfig, StoppingState
-from stream_al.records import Features, Labelled, Observed, TrainingRecord, decode_training
+from stream_al.records import Features, Observed
+from stream_al.training import Labelled, TrainingRecord, decode_training
 
 SMALL = StoppingConfig(
     period_answers=100,

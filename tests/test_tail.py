@@ -40,8 +40,9 @@ from stream_al.config import (
     ServeConfig,
     SourceConfig,
 )
-from stream_al.records import Closed, Control, Label, Prediction, Unsolicited, encode
+from stream_al.records import Label, Prediction, encode
 from stream_al.replay.sources import open_source
+from stream_al.training import Closed, Control, Unsolicited
 
 PROCESS = (sys.executable, "-c", "from stream_al.cli import main; main()")
 TOPICS = Topics.of(LogConfig())

@@ -12,7 +12,8 @@ from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
 from stream_al.learner.helping import Comparison, Helping
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
-from stream_al.records import Features, Labelled, Observed, TrainingRecord, decode_training
+from stream_al.records import Features, Observed
+from stream_al.training import Labelled, TrainingRecord, decode_training
 
 Log = list[tuple[int, TrainingRecord]]
 Stream = Iterator[tuple[Features, str]]

@@ -10,16 +10,15 @@ import msgspec
 from consumers.log import Record
 from consumers.testing.findings import Context
 from stream_al.learner.fold import RunningDigest, fold_id
-from stream_al.records import (
+from stream_al.records import Observed, encode
+from stream_al.training import (
     Closed,
     Configured,
     Labelled,
-    Observed,
     Unsolicited,
     Voided,
     blank,
     decode_training,
-    encode,
 )
 
 __all__ = ["Ending", "TrainingLog", "check_training", "fingerprint_of"]

@@ -11,7 +11,8 @@ from consumers.log import Out, Record, Tail
 from consumers.testing.actors import Retrying, World
 from stream_al import keyed
 from stream_al.config import Config
-from stream_al.records import Control, Label, encode
+from stream_al.records import Label, encode
+from stream_al.training import Control
 
 __all__ = ["Answerer", "Feeder", "KnownTruths", "Operator"]
 

@@ -13,7 +13,8 @@ from stream_al.cli.live_log import opened, present
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
-from stream_al.records import (
+from stream_al.records import encode
+from stream_al.training import (
     Closed,
     Control,
     Ended,
@@ -22,7 +23,6 @@ from stream_al.records import (
     Unsolicited,
     Voided,
     decode_training,
-    encode,
 )
 
 __all__ = ["audit"]

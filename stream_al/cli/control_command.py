@@ -17,8 +17,9 @@ from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.config import Config
 from stream_al.errors import ConfigError
-from stream_al.records import Control, encode
+from stream_al.records import encode
 from stream_al.replay.durations import parse_delay
+from stream_al.training import Control
 
 __all__ = ["boost", "pause", "resume"]
 

@@ -18,7 +18,8 @@ from stream_al.cli.live_log import opened, present, user_name
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
-from stream_al.records import TrainingRecord, Voided, decode_training, encode
+from stream_al.records import encode
+from stream_al.training import TrainingRecord, Voided, decode_training
 
 __all__ = ["refold"]
 

@@ -14,18 +14,8 @@ from consumers.log import Record
 from consumers.messages.errors import one_line
 from consumers.topics import Topics
 from stream_al.gate.gate import GateState
-from stream_al.records import (
-    Closed,
-    Configured,
-    Control,
-    Label,
-    Labelled,
-    LabelRequest,
-    Observed,
-    Prediction,
-    Unsolicited,
-    decode_training,
-)
+from stream_al.records import Label, LabelRequest, Observed, Prediction
+from stream_al.training import Closed, Configured, Control, Labelled, Unsolicited, decode_training
 
 __all__ = ["json_line", "text_line"]
 

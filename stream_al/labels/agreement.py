@@ -12,7 +12,7 @@ import msgspec
 
 from stream_al.labels.kappa import Pairs, PairsEstimate, Share
 from stream_al.limits import Limits, difference
-from stream_al.records import Closed, Ended, Labelled
+from stream_al.training import Closed, Ended, Labelled
 
 __all__ = ["Agreement", "AgreementEstimate", "AnnotatorEstimate"]
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream_al.records import (
-    Closed,
-    CloseReason,
-    Ended,
-    Flagged,
-    Label,
-    Labelled,
-    LabelRequest,
-    Opinion,
-)
+from stream_al.records import Label, LabelRequest
+from stream_al.training import Closed, CloseReason, Ended, Flagged, Labelled, Opinion
 
 __all__ = ["assumed", "closed", "flagged", "labelled"]
 

@@ -9,17 +9,8 @@ import msgspec
 from stream_al.config import LedgerConfig
 from stream_al.labels.endings import assumed, closed, flagged, labelled
 from stream_al.labels.schema import current_class
-from stream_al.records import (
-    AnswerKind,
-    Closed,
-    Flagged,
-    Label,
-    Labelled,
-    LabelRequest,
-    Opinion,
-    class_name,
-    encode,
-)
+from stream_al.records import AnswerKind, Label, LabelRequest, class_name, encode
+from stream_al.training import Closed, Flagged, Labelled, Opinion
 
 __all__ = ["OUTCOMES", "UNUSABLE", "Ledger", "Open", "Outcome", "OutcomeKind", "Past"]
 

@@ -8,7 +8,8 @@ from collections import deque
 import msgspec
 
 from stream_al.learner.interval import radius
-from stream_al.records import Block, Ended, Labelled, Tally
+from stream_al.records import Block, Tally
+from stream_al.training import Ended, Labelled
 
 __all__ = ["Accuracy", "Estimate", "Rolling"]
 

@@ -10,7 +10,8 @@ import msgspec
 
 from stream_al.learner.calibration import log_odds
 from stream_al.learner.drift_detectors import Chart, Scale, window
-from stream_al.records import Features, Labelled, Observed
+from stream_al.records import Features, Observed
+from stream_al.training import Labelled
 
 __all__ = ["Alarm", "Cause", "Drift", "DriftPlan"]
 

@@ -13,19 +13,17 @@ from stream_al.config import LearnerConfig, content_hash, decision_hash
 from stream_al.errors import ConfigError, InputError
 from stream_al.learner.committee import Committee
 from stream_al.learner.monitor import Monitor
-from stream_al.records import (
+from stream_al.records import ModelStamp, Observed, encode
+from stream_al.training import (
     Closed,
     Configured,
     Control,
     Flagged,
     Labelled,
-    ModelStamp,
-    Observed,
     TrainingRecord,
     Unsolicited,
     Voided,
     blank,
-    encode,
 )
 
 __all__ = ["FOLD_CODE", "Fold", "Refold", "RunningDigest", "fingerprint", "fold_id"]

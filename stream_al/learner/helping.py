@@ -10,7 +10,8 @@ from stream_al.config import LearnerConfig
 from stream_al.keyed import below
 from stream_al.learner.committee import Committee
 from stream_al.learner.interval import radius
-from stream_al.records import Features, Labelled
+from stream_al.records import Features
+from stream_al.training import Labelled
 
 __all__ = ["Comparison", "Helping", "Verdict"]
 

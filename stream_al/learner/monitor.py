@@ -16,7 +16,8 @@ from stream_al.learner.reliability import Calibration, Reliability
 from stream_al.learner.stopping import Criterion, Stopping, StoppingState
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
-from stream_al.records import Ended, Features, Labelled, Observed
+from stream_al.records import Features, Observed
+from stream_al.training import Ended, Labelled
 
 __all__ = ["DriftReport", "Insight", "Monitor"]
 

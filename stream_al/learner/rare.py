@@ -9,7 +9,8 @@ import msgspec
 
 from stream_al.learner.calibration import log_odds, sigmoid
 from stream_al.learner.weighted import Ranked, Side, count_limits, unanswered_limits
-from stream_al.records import Ended, Labelled, Tally
+from stream_al.records import Tally
+from stream_al.training import Ended, Labelled
 
 __all__ = ["ClassQualities", "ClassQuality", "Figure"]
 

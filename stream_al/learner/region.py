@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from stream_al.keyed import below, uniform
 from stream_al.limits import wilson
-from stream_al.records import Features, Labelled
+from stream_al.records import Features
+from stream_al.training import Labelled
 
 __all__ = ["Region"]
 

@@ -7,7 +7,7 @@ from collections import deque
 
 import msgspec
 
-from stream_al.records import Labelled
+from stream_al.training import Labelled
 
 __all__ = ["BINS", "Bin", "Calibration", "Reliability"]
 

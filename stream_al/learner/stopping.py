@@ -11,7 +11,8 @@ import msgspec
 
 from stream_al.keyed import below
 from stream_al.limits import wilson
-from stream_al.records import Features, Labelled
+from stream_al.records import Features
+from stream_al.training import Labelled
 
 __all__ = ["Criterion", "CriterionState", "Stopping", "StoppingConfig", "StoppingState"]
 

@@ -10,7 +10,8 @@ import msgspec
 from stream_al.learner.helping import Comparison
 from stream_al.learner.region import Region
 from stream_al.limits import Limits, difference, wilson
-from stream_al.records import Features, Labelled
+from stream_al.records import Features
+from stream_al.training import Labelled
 
 __all__ = ["Sign", "SignName", "WarningSigns"]
 

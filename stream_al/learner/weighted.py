@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_al.learner.calibration import log_odds
-from stream_al.records import Ended, Labelled
+from stream_al.training import Ended, Labelled
 
 __all__ = ["Precision", "Ranked", "Side", "bin_of", "count_limits", "unanswered_limits"]
 

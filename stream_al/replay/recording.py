@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from stream_al.records import TrainingRecord, encode
+from stream_al.records import encode
 from stream_al.replay.sources import Row
+from stream_al.training import TrainingRecord
 
 __all__ = ["End", "RecordedLine", "SourceDigest", "decode_line"]
 

@@ -12,20 +12,11 @@ from stream_al.errors import ConfigError, InputError, StreamAlError
 from stream_al.labels.endings import closed
 from stream_al.labels.ledger import Ledger
 from stream_al.learner.fold import fingerprint, fold_id
-from stream_al.records import (
-    Closed,
-    Configured,
-    Label,
-    Labelled,
-    LabelRequest,
-    Observed,
-    Prediction,
-    encode,
-    request_id,
-)
+from stream_al.records import Label, LabelRequest, Observed, Prediction, encode, request_id
 from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.recording import End, SourceDigest, decode_line
 from stream_al.replay.sources import Row, Source
+from stream_al.training import Closed, Configured, Labelled
 
 __all__ = ["Verification", "Verifier", "recorded_config", "what_differs"]
 

@@ -21,7 +21,8 @@ from consumers.log import Log
 from consumers.testing.checker import check
 from consumers.topics import Topics, specs
 from stream_al.config import Config, GateConfig, LogConfig
-from stream_al.records import Closed, Labelled, Prediction, decode_training
+from stream_al.records import Prediction
+from stream_al.training import Closed, Labelled, decode_training
 
 from .managed import Managed, stream_al
 from .progress import Progress
