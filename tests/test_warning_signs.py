@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
+from stream_al.learner.committee import Committee
 from stream_al.learner.helping import Comparison, Helping
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
@@ -46,14 +47,14 @@ def replayed(
 
 def reviewed(log: Log) -> list[dict[SignName, Sign]]:
     """Fold a log as the training log's fold does; the signs after each label."""
-    helping, signs = Helping(PLAIN), WarningSigns()
+    helping, signs, learner = Helping(PLAIN), WarningSigns(), Committee(PLAIN)
     found = []
     for offset, record in log:
         if isinstance(record, Observed):
-            helping.observe(record.features)
+            learner.observe_one(record.features)
             signs.observe(record.features)
         elif isinstance(record, Labelled):
-            helping.take(record, offset)
+            helping.take(record, offset, learner.encode_one(record.features))
             signs.take(record)
             found.append(signs.review(offset + 1, comparison=helping.estimate()))
     return found

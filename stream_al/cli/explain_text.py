@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from stream_al.cli.insight_text import insight_lines
 from stream_al.records import Prediction, request_id
 from stream_al.replay.explain import Explanation
 
@@ -28,6 +29,7 @@ def explanation_text(explanation: Explanation) -> str:
             *_lines(decision),
             "",
             *_weighed(explanation),
+            *(["", *insight_lines(explanation.insight)] if explanation.insight else []),
         ]
     )
 

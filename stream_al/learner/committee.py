@@ -16,7 +16,7 @@ from stream_al.learner.memories import Balanced, Memory, Nothing, Past, Recent
 from stream_al.learner.models import Encoded, Model, find_factory, make_encoder
 from stream_al.records import Features
 
-__all__ = ["Committee"]
+__all__ = ["Committee", "plain_model"]
 
 _PLAIN = (0.01,)
 _ONCE = (0.01, 0.03)
@@ -59,6 +59,11 @@ class Member:
             self.start_over(n_classes)
             q = 0.0
         self.loss = _RECENT * self.loss - math.log(max(q, 1e-4))
+
+
+def plain_model(config: LearnerConfig) -> Model:
+    """Make a copy of the configured model, as it learns where there is no committee."""
+    return Model.over(functools.partial(find_factory(config.model), _PLAIN[-1], config.seed))
 
 
 class Committee:
@@ -135,6 +140,10 @@ class Committee:
         """Rehearse the label of a request no more; what was learnt from it stays learnt."""
         for memory, _ in self._memories:
             memory.forget(request_id)
+
+    def encode_one(self, x: Features) -> Encoded:
+        """Return an event as the models learn it."""
+        return self._encoder.lesson_one(x)
 
     def forget(self) -> None:
         """Rehearse nothing of what has been learnt so far; the models stay as they are."""

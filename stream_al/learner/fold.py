@@ -201,7 +201,7 @@ class Fold:
             self.monitor.observe(record, offset, said)
             self.learner.observe_one(record.features)
         elif isinstance(record, Labelled):
-            drifted = self.monitor.take(record, offset, self.learner.predict_one)
+            drifted = self.monitor.take(record, offset, self.learner)
             if drifted and self.config.on_drift == "forget":
                 self.learner.forget()
             if record.was is not None:
@@ -218,7 +218,7 @@ class Fold:
         elif isinstance(record, Closed):
             if record.was is not None:
                 self.learner.forget_one(record.request_id)
-            self.monitor.take(record, offset, self.learner.predict_one)
+            self.monitor.take(record, offset, self.learner)
         elif isinstance(record, Unsolicited):
             self.learner.learn_one(record.features, record.label, 1.0, offset)
         elif isinstance(record, Control):

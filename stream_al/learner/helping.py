@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from stream_al.config import LearnerConfig
 from stream_al.keyed import below
-from stream_al.learner.committee import Committee
+from stream_al.learner.committee import plain_model
 from stream_al.learner.interval import radius
-from stream_al.records import Features
+from stream_al.learner.models import Encoded
 from stream_al.training import Labelled
 
 __all__ = ["Comparison", "Helping", "Verdict"]
@@ -46,6 +47,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
 
 
+class _Held(msgspec.Struct, frozen=True, gc=False):
+    """A label that may be learnt: the encoded event, class number, weight, whole times."""
+
+    z: Encoded
+    k: int
+    weight: float
+    times: int
+
+
 class Helping:
     """Compares, paired, what selected and random labels teach at equal counts and equal times.
 
@@ -57,12 +67,17 @@ class Helping:
 
     The limits are those of `stream_al.learner.interval.radius` for differences in {-1, 0, 1}. The
     learners differ from the main one, which learns all labels and may rehearse: what is compared
-    is the choice of labels.
+    is the choice of labels. They see events as the main learner encodes them.
 
     Parameters
     ----------
     config
-        That of the main learner; its model and classes, calibration and seed are used.
+        That of the main learner; its model, classes and seed are used.
+
+    Attributes
+    ----------
+    learnt
+        Labels that each of the two has learnt.
 
     Examples
     --------
@@ -71,21 +86,17 @@ class Helping:
     """
 
     def __init__(self, config: LearnerConfig) -> None:
-        plain = msgspec.structs.replace(config, committee=False)
         self._seed = config.seed
-        self._random = Committee(plain)
-        self._selected = Committee(plain)
-        self._held: tuple[Labelled, int] | None = None
+        self._classes = list(config.classes)
+        self._make = functools.partial(plain_model, config)
+        self._start()
+        self.learnt = 0
+        self._held: _Held | None = None
         self._since = 0
         self._pairs = self._sum = self._squares = 0
         self._told: tuple[int, float, Comparison] | None = None
 
-    def observe(self, features: Features) -> None:
-        """Learn from an event without its label, as the main learner does."""
-        self._random.observe_one(features)
-        self._selected.observe_one(features)
-
-    def take(self, record: Labelled, offset: int) -> None:
+    def take(self, record: Labelled, offset: int, z: Encoded) -> None:
         """Take in a label; call it in the order of the log.
 
         Parameters
@@ -94,17 +105,25 @@ class Helping:
             Explored or not.
         offset
             Its place in the training log.
+        z
+            Its event, as the main learner encodes it.
         """
+        if record.label not in self._classes:
+            self._classes.append(record.label)
+            for model in (self._random, self._selected):
+                model.grow(len(self._classes))
+        k, weight = self._classes.index(record.label), record.weight
         self._since += 1
         if self._held is None or not below(self._since, "helping", self._seed, offset):
-            self._held = record, offset
+            self._held = _Held(z, k, weight, max(1, round(weight)))
         if not record.explored:
             return
-        self._compare(record)
-        self._random.learn_one(record.features, record.label, record.weight, offset)
-        held, place = self._held
-        self._selected.learn_one(held.features, held.label, held.weight, place)
+        self._compare(z, k)
+        self._random.learn_one(z, k, weight, max(1, round(weight)))
+        held = self._held
+        self._selected.learn_one(held.z, held.k, held.weight, held.times)
         self._held, self._since = None, 0
+        self.learnt += 1
 
     def estimate(self, alpha: float = 0.05) -> Comparison:
         """Compare up to now.
@@ -143,19 +162,25 @@ class Helping:
             verdict=_verdict(lower, upper),
         )
 
-    def _compare(self, record: Labelled) -> None:
-        if not self._random.labels:
+    def _start(self) -> None:
+        self._random, self._selected = self._make(), self._make()
+        for model in (self._random, self._selected):
+            model.grow(len(self._classes))
+
+    def _compare(self, z: Encoded, k: int) -> None:
+        n = len(self._classes)
+        if not self.learnt or n < 2:
             return
-        selected = self._selected.predict_one(record.features)
-        random = self._random.predict_one(record.features)
-        difference = _right(selected, record.label) - _right(random, record.label)
+        selected = self._selected.predict_one(z, n)
+        random = self._random.predict_one(z, n)
+        if selected[0] != selected[0] or random[0] != random[0]:
+            # One that diverged never comes back by learning.
+            self._start()
+            return
+        difference = (selected.index(max(selected)) == k) - (random.index(max(random)) == k)
         self._pairs += 1
         self._sum += difference
         self._squares += difference * difference
-
-
-def _right(p: dict[str, float], label: str) -> int:
-    return int(max(p, key=p.__getitem__) == label)
 
 
 def _verdict(lower: float, upper: float) -> Verdict:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from stream_al.config import LearnerConfig
 from stream_al.labels.agreement import Agreement, AgreementEstimate
 from stream_al.learner.accuracy import Accuracy, Estimate, Rolling
+from stream_al.learner.committee import Committee
 from stream_al.learner.drift import Alarm, Cause, Drift
 from stream_al.learner.helping import Comparison, Helping
 from stream_al.learner.rare import ClassQualities, ClassQuality
@@ -16,7 +17,7 @@ from stream_al.learner.reliability import Calibration, Reliability
 from stream_al.learner.stopping import Criterion, Stopping, StoppingState
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
-from stream_al.records import Features, Observed
+from stream_al.records import Observed
 from stream_al.training import Ended, Labelled
 
 __all__ = ["DriftReport", "Insight", "Monitor"]
@@ -90,13 +91,10 @@ class Monitor:
     def observe(self, record: Observed, offset: int, probabilities: Mapping[str, float]) -> None:
         """Take in an observed event, with what the model says of it."""
         self._drift.observe(record, offset)
-        self._helping.observe(record.features)
         self._signs.observe(record.features)
         self._stopping.observe(record.features, probabilities, offset)
 
-    def take(
-        self, record: Ended, offset: int, predict: Callable[[Features], Mapping[str, float]]
-    ) -> bool:
+    def take(self, record: Ended, offset: int, learner: Committee) -> bool:
         """Take in a request that ended, before anything is learnt from it.
 
         Parameters
@@ -105,8 +103,8 @@ class Monitor:
             As it counts.
         offset
             Its place in the training log.
-        predict
-            The model's, as of before this record.
+        learner
+            As of before this record; it is only asked.
 
         Returns
         -------
@@ -123,9 +121,9 @@ class Monitor:
         alarms = sum(self._drift.counts.values())
         self._reliability.take(record)
         self._drift.take(record, offset)
-        self._helping.take(record, offset)
+        self._helping.take(record, offset, learner.encode_one(record.features))
         self._signs.take(record)
-        self._stopping.take(record, offset, predict)
+        self._stopping.take(record, offset, learner.predict_one)
         drifted = sum(self._drift.counts.values()) > alarms
         if drifted:
             self._stopping.reopen("drift", offset)

@@ -17,6 +17,7 @@ import msgspec
 from stream_al.config import Config
 from stream_al.engine import Core
 from stream_al.errors import InputError
+from stream_al.learner.monitor import Insight
 from stream_al.records import Event, Features, Prediction, request_id
 from stream_al.replay.recording import End, decode_line
 from stream_al.replay.sources import open_source
@@ -74,11 +75,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         neither kept nor recomputed.
     features
         The event's features; null where they were not read.
+    insight
+        What the training log told about itself at the decision; null where it was not read.
     """
 
     decision: Prediction
     weighed: dict[str, float] | None
     features: Features | None
+    insight: Insight | None = None
 
 
 def find_decisions(path: Path, event_id: str) -> list[Prediction]:
@@ -175,12 +179,7 @@ def explain(
         Explanation(decision=decision, weighed=decision.weighed, features=None)
         for decision in decisions
     ]
-    missing = [i for i, decision in enumerate(decisions) if decision.weighed is None]
-    if recording is not None and missing:
-        recomputed = _recompute([decisions[i] for i in missing], recording, progress)
-        for i, explanation in zip(missing, recomputed, strict=True):
-            explanations[i] = explanation
-    return explanations
+    return explanations if recording is None else _recompute(decisions, recording, progress)
 
 
 def _recompute(
@@ -203,7 +202,8 @@ def _recompute(
             _fold(core, records, decision.model_version, name, progress)
             x = features[_place(decision)]
             weighed = _weigh(core, decision, x, recording)
-            found[i] = Explanation(decision=decision, weighed=weighed, features=x)
+            insight = core.fold.monitor.insight()
+            found[i] = Explanation(decision=decision, weighed=weighed, features=x, insight=insight)
     return [found[i] for i in range(len(decisions))]
 
 
