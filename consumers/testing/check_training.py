@@ -9,11 +9,13 @@ import msgspec
 
 from consumers.log import Record
 from consumers.testing.findings import Context
+from consumers.testing.lifecycle import Told, question_of, told_by
 from stream_al.learner.fold import RunningDigest, fold_id
 from stream_al.records import Observed, encode
 from stream_al.training import (
     Closed,
     Configured,
+    Flagged,
     Labelled,
     Unsolicited,
     Voided,
@@ -21,29 +23,7 @@ from stream_al.training import (
     decode_training,
 )
 
-__all__ = ["Ending", "TrainingLog", "check_training", "fingerprint_of"]
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """How a request ended, or ended anew.
-
-    Attributes
-    ----------
-    kind
-        ``labelled``, ``assumed``, ``revised``, ``late``, or why it was closed.
-    label
-        The class, where it has one.
-    said
-        Annotator and class of what was answered: one of each opinion, or the one answer.
-    about
-        Hash of what the record repeats of its request.
-    """
-
-    kind: str
-    label: str | None
-    annotator: str
-    said: tuple[tuple[str, str], ...]
-    about: int
+__all__ = ["TrainingLog", "check_training"]
 
 
 class TrainingLog:
@@ -53,12 +33,16 @@ class TrainingLog:
     ----------
     end
         The offset after the last data record.
-    endings
-        By request id, in order.
+    told
+        By request id: what its endings and the remarks on it say, in order.
+    abouts
+        By request id: hashes of what each ending repeats of its request; whether with its event.
+    ended
+        Ids of the requests that ended, in the order in which they did first.
     observed
         Places of the observed events.
     unsolicited
-        Places of the labels that nobody asked for, to their offsets here.
+        The labels that nobody asked for, by their places.
     """
 
     def __init__(self, context: Context) -> None:
@@ -68,10 +52,13 @@ class TrainingLog:
         self._offsets = array("q")
         self._digests: list[bytes] = []
         self.end = 0
-        self.endings: dict[str, list[Ending]] = {}
+        self.told: dict[str, list[Told]] = {}
+        self.abouts: dict[str, list[tuple[int, bool]]] = {}
+        self.ended: list[str] = []
         self.observed: set[tuple[str, int, int]] = set()
-        self.unsolicited: dict[tuple[str, int, int], int] = {}
+        self.unsolicited: dict[tuple[str, int, int], Unsolicited] = {}
         self.configured = 0
+        self._labels: dict[str, str | None] = {}
 
     def digest_at(self, version: int) -> str | None:
         """Return the digest at a model version; None where no record ends there."""
@@ -108,13 +95,32 @@ class TrainingLog:
         elif isinstance(training, Unsolicited):
             place = (training.topic, training.partition, training.offset)
             need(place not in self.unsolicited, f"{where} takes the label at {place} again")
-            self.unsolicited[place] = record.offset
-        elif isinstance(training, Labelled | Closed):
-            before = self.endings.setdefault(training.request_id, [])
-            need(_follows(before, training), f"{where} does not follow from how it had ended")
-            before.append(_ending(training))
+            self.unsolicited[place] = training
+        elif isinstance(training, Labelled | Closed | Flagged):
+            self.told.setdefault(training.request_id, []).append(told_by(training))
+            if not isinstance(training, Flagged):
+                follows = self._follow(training)
+                need(follows, f"{where} does not follow from how its request had ended")
         elif isinstance(training, Voided):
             self._fold_again(record.offset)
+
+    def _follow(self, training: Labelled | Closed) -> bool:
+        """Take note of an ending; tell whether it may come after those before it."""
+        name, labelled = training.request_id, isinstance(training, Labelled)
+        question = question_of(training, event=labelled), labelled
+        self.abouts.setdefault(name, []).append(question)
+        label = training.label if isinstance(training, Labelled) else None
+        late = isinstance(training, Labelled) and training.late
+        assumed = isinstance(training, Labelled) and training.assumed
+        if name not in self._labels:
+            self.ended.append(name)
+            self._labels[name] = label
+            return training.was is None and not late
+        was, self._labels[name] = self._labels[name], label
+        if label is not None:
+            return training.was == was != label and late == (was is None) and not assumed
+        retracted = isinstance(training, Closed) and training.reason == "retracted"
+        return retracted and training.was == was is not None
 
     def _fold_again(self, end: int) -> None:
         """Compute the digest as whoever folds the log again does, up to a record that says so."""
@@ -136,53 +142,8 @@ class TrainingLog:
         self._digests[-1] = bytes.fromhex(self._digest.text)
 
 
-def fingerprint_of(request: msgspec.Struct, fields: tuple[str, ...]) -> int:
-    """Hash what a request and its ending have in common."""
-    return hash(msgspec.json.encode([getattr(request, name) for name in fields], order="sorted"))
-
-
-ENDING_FIELDS = (
-    "request_id",
-    "request_no",
-    "topic",
-    "partition",
-    "offset",
-    "model_version",
-    "prediction",
-    "probabilities",
-    "explored",
-    "propensity",
-    "block",
-)
-LABELLED_FIELDS = (*ENDING_FIELDS, "id", "time", "features")
-
-
-def _follows(before: list[Ending], training: Labelled | Closed) -> bool:
-    """Tell whether a request may end so after it has ended as it has."""
-    if not before:
-        return training.was is None and not (isinstance(training, Labelled) and training.late)
-    last = before[-1].label
-    if isinstance(training, Labelled):
-        return training.was == last != training.label and training.late == (last is None)
-    return training.reason == "retracted" and training.was == last is not None
-
-
-def _ending(training: Labelled | Closed) -> Ending:
-    said = tuple((each.annotator, each.label) for each in training.opinions)
-    if isinstance(training, Labelled):
-        about = fingerprint_of(training, LABELLED_FIELDS)
-        kind = "assumed" if training.assumed else "late" if training.late else "labelled"
-        if training.was is not None:
-            kind = "revised"
-        if kind != "assumed" and not said:
-            said = ((training.annotator, training.label),)
-        return Ending(kind, training.label, training.annotator, said, about)
-    about = fingerprint_of(training, ENDING_FIELDS)
-    return Ending(training.reason, None, training.annotator, said, about)
-
-
 def check_training(context: Context) -> TrainingLog:
-    """Read the training log once: one configuration first, one end of each request."""
+    """Read the training log once: one configuration first, ends that follow from each other."""
     training = TrainingLog(context)
     for record in context.log.read(context.topics.training, 0):
         training.take(record)

@@ -112,6 +112,12 @@ class Letters:
             self._compare(original, found.pop(stage))
         return bool(mine)
 
+    def kind_of(self, original: Record, stage: str) -> str | None:
+        """Return why a record has a dead letter of a stage, in a word; see `of`."""
+        found = self._letters.get((original.partition, original.offset), {}).get(stage)
+        self.of(original, stage)
+        return None if found is None else found.kind
+
     def _compare(self, original: Record, letter: DeadLetter) -> None:
         whole, kept = original.value, letter.value
         if letter.truncated:
