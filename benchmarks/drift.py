@@ -1,7 +1,7 @@
 """How soon drift is found, how often it is found where there is none, and whether responding helps.
 
-Detection: replays at a budget of 5 %, answers at once, with the default configuration; `Drift`
-reads the training log as it is written. A drift counts as answered by an alarm, of residuals or
+Detection: replays at a budget of 5 %, answers at once, with the default configuration but for
+``learner.on_drift = "report"``. A drift counts as answered by an alarm, of residuals or
 errors, within 2,000 events; alarms by features are counted apart, since nothing follows from
 them. On sea (abrupt drifts at rows 12,500, 25,000 and 37,500) and on generated streams that drift
 at the same rows: ``offset`` (five normal features, a linear boundary that moves by so many
@@ -14,9 +14,7 @@ Response: the same replays, but after each alarm, by residuals or errors,
 
 - ``burst``: for 2,000 events the policy asks while it has tokens, whatever the scores;
 - ``explore``: for 2,000 events nine tenths of the budget go to exploration, instead of half;
-- ``forget``: rehearsal memories are emptied;
-- ``afresh``: they are emptied, and the models that rehearse start over;
-- ``afresh+burst``: both.
+- ``forget``: rehearsal memories are emptied (``learner.on_drift``, the default).
 
 Compared with no response by weighted F1 over the 5,000 events after each drift (elec: over the
 whole stream), mean over drifts, paired over seeds, with a bootstrap interval of 95 %. No
@@ -34,7 +32,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import click
 import msgspec
@@ -43,20 +41,19 @@ from _common import recorded_stream
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from stream_al import Config, Engine, Event, GateConfig, Label, SourceConfig
+from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig, SourceConfig
 from stream_al.errors import StreamAlError
 from stream_al.gate.gate import Gate
-from stream_al.learner.drift import Alarm, Drift
-from stream_al.learner.memories import Balanced, Nothing, Recent
-from stream_al.records import Features, Observed
+from stream_al.learner.drift import Alarm
+from stream_al.records import Features
 from stream_al.replay.bootstrap import paired_difference
 from stream_al.replay.sources import Row, open_source
 from stream_al.replay.tally import Confusion, weighted_f1
-from stream_al.training import Control, Labelled, decode_training
+from stream_al.training import Control
 
 DRIFTING = ("sea", "offset:0.3", "offset:0.5", "offset:1", "turn:0.5", "turn:1", "centre:3")
 CALM = ("sea-shuffled", "elec-shuffled", "still")
-RESPONSES = ("burst", "explore", "forget", "afresh", "afresh+burst")
+RESPONSES = ("burst", "explore", "forget")
 RESPONDING = ("sea", "offset:0.5", "turn:1", "elec")
 DRIFTS = (12_500, 25_000, 37_500)
 EVENTS = 50_000
@@ -157,59 +154,41 @@ class Responding:
     """
 
     def __init__(self, response: str, seed: int) -> None:
-        self.alarms: list[Alarm] = []
-        self._drift = Drift()
         gate = GateConfig(budget=BUDGET, salt=seed)
-        self._engine = Engine(Config(gate=gate), write=self._read)
+        on_drift: Literal["forget", "report"] = "forget" if response == "forget" else "report"
+        self._engine = Engine(Config(gate=gate, learner=LearnerConfig(on_drift=on_drift)))
         self._usual = self._engine.gate
         # Under the same hash the partition's state goes on: no tokens lost, no block cut short.
         self._exploring = Gate(
             msgspec.structs.replace(gate, explore=0.9), config_hash=self._usual.config_hash
         )
-        self._responses = response.split("+")
+        self._response = response
         self._until = -1
+        self.alarms: list[Alarm] = []
 
     def step(self, row: Row) -> str | None:
         """Decide about an event, learn its answer if asked, respond; returns the prediction."""
-        engine, offset, before = self._engine, row.event.offset, len(self.alarms)
+        engine, offset = self._engine, row.event.offset
         if offset == self._until:
             engine.gate = self._usual
         decision = engine.decide_one(row.event, now=float(offset))
         if decision.request is not None:
             engine.learn_one(Label(request_id=decision.request.request_id, label=row.truth))
-        if any(alarm.calls for alarm in self.alarms[before:]):
+        if decision.request is None and decision.observed is None:
+            return decision.prediction.prediction
+        found = engine.fold.monitor.drift
+        fresh = sum(found.counts.values()) - len(self.alarms)
+        new = found.alarms[len(found.alarms) - fresh :]
+        self.alarms += new
+        if any(alarm.calls for alarm in new):
             self._respond(offset)
         return decision.prediction.prediction
 
-    def _read(self, offset: int, raw: bytes) -> None:
-        record, before = decode_training(raw), sum(self._drift.counts.values())
-        if isinstance(record, Labelled):
-            self._drift.take(record, offset)
-        elif isinstance(record, Observed):
-            self._drift.observe(record, offset)
-        fresh = sum(self._drift.counts.values()) - before
-        self.alarms += self._drift.alarms[len(self._drift.alarms) - fresh :]
-
     def _respond(self, offset: int) -> None:
-        fold = self._engine.fold
-        if "burst" in self._responses:
-            fold.control = Control(action="boost", until=float(offset + LASTING))
-        if "explore" in self._responses:
+        if self._response == "burst":
+            self._engine.fold.control = Control(action="boost", until=float(offset + LASTING))
+        elif self._response == "explore":
             self._engine.gate, self._until = self._exploring, offset + LASTING
-        if not {"forget", "afresh"} & set(self._responses):
-            return
-        config, learner = fold.config, fold.learner
-        for i, (memory, members) in enumerate(learner._memories):
-            if isinstance(memory, Nothing):
-                continue
-            empty: Recent | Balanced = Recent(config.memory)
-            if isinstance(memory, Balanced):
-                empty = Balanced(config.memory, config.balance)
-            learner._memories[i] = empty, members
-            if "afresh" in self._responses:
-                for member in members:
-                    member.start_over(len(learner.classes))
-        learner._moved = True
 
 
 def play(stream: str, response: str, seed: int) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,24 +15,35 @@ from consumers.health import RoleState
 from consumers.ledger import LedgerMachine
 from consumers.log import Out, Partition, Record
 from consumers.loop import Loop
+from consumers.messages.dead_letters import describe
 from consumers.telemetry import Telemetry
 from consumers.testing.checker import Watcher, check, committed_offsets
 from consumers.testing.simulated_broker import SimulatedBroker
 from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_storage import SimulatedClock
 from consumers.topics import Topics, dead_letters_of, specs
-from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig, LoopConfig
-from stream_al.records import Label, LabelRequest, encode
+from stream_al.config import (
+    Config,
+    GateConfig,
+    LearnerConfig,
+    LedgerConfig,
+    LogConfig,
+    LoopConfig,
+    MessageConfig,
+)
+from stream_al.records import LabelRequest
 
 CONFIG = Config(
     learner=LearnerConfig(committee=False, classes=("a", "b")),
-    gate=GateConfig(budget=0.3, burst=3.0, observe_every=3),
-    ledger=LedgerConfig(expire_after_s=50.0, early_wait_s=5.0),
+    gate=GateConfig(budget=0.3, burst=3.0, observe_every=3, second_opinion=0.5),
+    ledger=LedgerConfig(expire_after_s=50.0, early_wait_s=5.0, reasons=("slip",)),
+    message=MessageConfig(id="id", label="class"),
     loop=LoopConfig(batch_size=5, poll_s=0.01),
     log=LogConfig(partitions=2, instance="one"),
 )
 TOPICS = Topics.of(CONFIG.log)
 LETTERS = dead_letters_of(CONFIG.log, TOPICS.events)
+LABEL_LETTERS = dead_letters_of(CONFIG.log, TOPICS.labels)
 
 Records = list[Record]
 Change = Callable[[Records], Records]
@@ -59,9 +71,36 @@ class Run(msgspec.Struct, frozen=True):
     committed: Committed
 
 
+SINGLE = (
+    "",
+    "ann label a, ann label a, bob label b, bob revise b, bob revise b, ann retract -",
+    "ann skip -, bob skip -",
+    "eve flag -, ann label a, eve flag -",
+    "bob revise b",
+    "ann retract -, bob label a",
+    "ann label neither, ann revise a because, ann revise a slip",
+)
+"""What is said of requests for one opinion."""
+
+DOUBLE = (
+    "ann label a, ann label a, bob label a",
+    "ann label a, bob label b, bob label b, eve label b",
+    "ann label a, ann label b, ann revise b",
+    "ann skip -, ann skip -, bob label a",
+    "ann label a, bob label b",
+    "ann label a, ann retract -, ann label b, bob label b",
+    "ann skip -, bob skip -",
+    "",
+)
+"""What is said of requests for two."""
+
+AFTERWARDS = ("ann label a", "bob revise b", "ann retract -", "ann skip -")
+"""What is said once the time of all is over."""
+
+
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """Play a small stream with bad events, answers of all kinds, and one request left to expire."""
+    """Play a small stream with bad events, answers of all kinds, and requests left to expire."""
     broker = SimulatedBroker(SimulatedClock())
     log = SimulatedLog(CONFIG, broker)
     log.create(specs(CONFIG.log))
@@ -76,9 +115,17 @@ def run() -> Run:
             for loop in loops:
                 loop.step()
 
+    def say(key: bytes | None, name: str, what: str) -> None:
+        for each in what.split(", ") if what else ():
+            who, kind, label, *reason = each.split(" ")
+            told = {"request_id": name, "annotator": who, "kind": kind, "time": 9.0}
+            told |= {} if label == "-" else {"label": label}
+            told |= {"reason": reason[0]} if reason else {}
+            writer.send(Out(TOPICS.labels, json.dumps(told).encode(), key))
+
     writer = log.writer()
-    for n in range(80):
-        value = b"{bad" if n % 20 == 7 else json.dumps({"amount": n % 9}).encode()
+    for n in range(160):
+        value = b"{bad" if n % 20 == 7 else json.dumps({"id": n, "amount": n % 9}).encode()
         writer.send(Out(TOPICS.events, value, None if n % 4 == 0 else b"%d" % (n % 5)))
     settle()
     requests = [
@@ -86,14 +133,23 @@ def run() -> Run:
         for number in range(2)
         for record in log.read(TOPICS.label_requests, number)
     ]
-    for n, (key, request) in enumerate(requests[1:]):
-        answer = Label(request_id=request.request_id, label="a" if n % 2 else "b", annotator="ann")
-        if n == 3:
-            answer = msgspec.structs.replace(answer, label=None, kind="skip")
-        writer.send(Out(TOPICS.labels, encode(answer), key))
-    writer.send(Out(TOPICS.labels, encode(answer), key))
-    writer.send(Out(TOPICS.labels, encode(Label(request_id="events:0:9999", label="a")), b"k"))
+    spoken: Counter[int] = Counter()
+    for key, request in requests:
+        script = SINGLE if request.opinions == 1 else DOUBLE
+        say(key, request.request_id, script[spoken[request.opinions] % len(script)])
+        spoken[request.opinions] += 1
+    assert min(spoken[1], spoken[2]) >= len(DOUBLE)
+    say(b"k", "events:0:9999", "ann label a")
+    key, request = requests[0]
+    for told in ({"amount": 3.5}, {}, {"class": "neither"}):
+        value = json.dumps({"id": request.id, "class": "a", **told}).encode()
+        writer.send(Out(TOPICS.labels, value, key))
     writer.send(Out(TOPICS.labels, b"no label", b"k"))
+    settle()
+    broker.clock.sleep(60.0)
+    settle()
+    for n, (key, request) in enumerate(requests[:-1]):
+        say(key, request.request_id, AFTERWARDS[n % len(AFTERWARDS)])
     settle()
     broker.clock.sleep(60.0)
     settle()
@@ -117,14 +173,16 @@ def fields(record: Record, **changes: object) -> Record:
 def test_a_whole_run_has_no_violation(run: Run) -> None:
     """What the machines put out on an undisturbed log is found to be right, all kinds of it."""
     assert check(run.log, CONFIG) == []
-    kinds = Counter(
-        json.loads(record.value or b"").get("type") for record in run.log.read(TOPICS.training, 0)
-    )
-    assert {"configured", "observed", "labelled", "closed"} <= kinds.keys()
-    reasons = {
-        json.loads(record.value or b"").get("reason") for record in run.log.read(TOPICS.training, 0)
-    }
-    assert {"skipped", "expired"} <= reasons
+    told = [json.loads(record.value or b"") for record in run.log.read(TOPICS.training, 0)]
+    types = {each["type"] for each in told}
+    assert types == {"configured", "observed", "labelled", "closed", "flagged", "unsolicited"}
+    assert {each.get("reason") for each in told} >= {"skipped", "expired", "retracted"}
+    assert {len(each.get("opinions", ())) for each in told} == {0, 1, 2, 3}
+    assert any(each.get("late") for each in told)
+    assert {each["type"] for each in told if "was" in each} == {"labelled", "closed"}
+    letters = {describe(record) for record in run.log.read(LABEL_LETTERS, 0)}
+    kinds = {letter.kind for letter in letters if letter is not None}
+    assert kinds == {"conflicting", "refused", "unknown", "not-json"}
     assert list(run.log.read(LETTERS, 0))
 
 
@@ -176,6 +234,85 @@ def twice(kind: str) -> Change:
     return change
 
 
+def where(pick: Callable[[dict[str, Any]], bool], to: Callable[[Record], Records]) -> Change:
+    """Put other records in the place of the last record of which something holds."""
+
+    def change(records: Records) -> Records:
+        at = max(n for n, record in enumerate(records) if pick(decoded(record)))
+        return [*records[:at], *to(records[at]), *records[at + 1 :]]
+
+    return change
+
+
+def decoded(record: Record) -> dict[str, Any]:
+    """Decode a record's JSON; empty where it is no object."""
+    try:
+        value = json.loads(record.value or b"")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def gone(_: Record) -> Records:
+    """Leave it out."""
+    return []
+
+
+def doubled(record: Record) -> Records:
+    """Have it twice."""
+    return [record, msgspec.structs.replace(record, offset=record.offset + 1)]
+
+
+def but(**changes: object) -> Callable[[Record], Records]:
+    """Change fields of it."""
+    return lambda record: [fields(record, **changes)]
+
+
+def has(**wanted: object) -> Callable[[dict[str, Any]], bool]:
+    """Tell whether fields hold these values."""
+    return lambda told: all(told.get(name) == value for name, value in wanted.items())
+
+
+def revised(told: dict[str, Any]) -> bool:
+    """Tell whether a record labels what had a label."""
+    return told.get("type") == "labelled" and "was" in told
+
+
+def with_opinions(count: int) -> Callable[[dict[str, Any]], bool]:
+    """Tell whether a record has so many opinions."""
+    return lambda told: len(told.get("opinions", ())) == count
+
+
+def adjudicate_another(records: Records) -> Records:
+    """Ask for the last word where nobody disagreed."""
+    asked = Counter(decoded(record)["request_id"] for record in records)
+    record = next(
+        r for r in records if asked[decoded(r)["request_id"]] == 1 and twofold(decoded(r))
+    )
+    again = fields(record, disagreed=True)
+    return [*records, msgspec.structs.replace(again, offset=records[-1].offset + 1)]
+
+
+def letter(kind: str, to: Callable[[Record], Records]) -> Change:
+    """Put other records in the place of the last dead letter of a kind."""
+
+    def change(records: Records) -> Records:
+        at = max(
+            n for n, r in enumerate(records) if ("__dlq.errors.class", kind.encode()) in r.headers
+        )
+        return [*records[:at], *to(records[at]), *records[at + 1 :]]
+
+    return change
+
+
+def renamed(record: Record) -> Records:
+    """Say that a dead letter is of an odd kind."""
+    headers = tuple(
+        (name, b"odd" if name == "__dlq.errors.class" else value) for name, value in record.headers
+    )
+    return [msgspec.structs.replace(record, headers=headers)]
+
+
 def other_bytes(records: Records) -> Records:
     """Change a byte of the last record."""
     return [*records[:-1], msgspec.structs.replace(records[-1], value=b"{Bad")]
@@ -224,12 +361,51 @@ def all_asked(records: Records) -> Records:
         (TOPICS.training, twice("labelled"), "does not follow from how"),
         (TOPICS.training, twice("observed"), "again"),
         (TOPICS.training, with_kind("observed", offset=10_000), "is observed, and has no predict"),
-        (TOPICS.training, with_kind("labelled", label="b", annotator="eve"), "never said"),
+        (TOPICS.training, with_kind("labelled", annotator="eve"), "by what was said"),
+        (TOPICS.training, with_kind("labelled", weight=2.0), "by what was said"),
+        (TOPICS.training, with_kind("labelled", answered_at=8.0), "by what was said"),
+        (TOPICS.training, with_kind("labelled", asked="whim"), "not about what was asked"),
         (TOPICS.training, with_kind("labelled", request_id="events:9:9"), "was never asked"),
-        (TOPICS.training, with_kind("closed", reason="skipped"), "is skipped, which"),
-        (TOPICS.training, with_kind("closed", request_id="events:9:9"), "is still open"),
-        (TOPICS.labels, drop(0), "never said"),
+        (TOPICS.training, with_kind("closed", reason="skipped"), "by what was said"),
+        (TOPICS.training, with_kind("flagged", comment="or not"), "by what was said"),
+        (TOPICS.training, where(has(type="flagged"), gone), "by what was said"),
+        (TOPICS.training, where(has(type="flagged"), doubled), "by what was said, nothing more"),
+        (TOPICS.training, where(has(type="labelled", late=True), gone), "by what was said"),
+        (TOPICS.training, where(has(late=True), but(late=False)), "does not follow from how"),
+        (TOPICS.training, where(revised, gone), "by what was said"),
+        (TOPICS.training, where(revised, but(was=None)), "does not follow from how"),
+        (TOPICS.training, where(has(reason="retracted", was="b"), gone), "by what was said"),
+        (TOPICS.training, where(has(reason="retracted"), but(was="c")), "does not follow from how"),
+        (TOPICS.training, where(has(reason="expired"), gone), "is still open"),
+        (TOPICS.training, where(has(reason="expired"), but(opinions=[])), "by what was said"),
+        (TOPICS.training, where(with_opinions(1), but(opinions=[])), "by what was said"),
+        (TOPICS.training, where(with_opinions(2), but(annotator="bob")), "by what was said"),
+        (TOPICS.training, where(with_opinions(3), but(label="a")), "by what was said"),
+        (TOPICS.training, with_kind("unsolicited", label="b"), "which nobody asked for, is"),
+        (
+            TOPICS.training,
+            with_kind("unsolicited", features={"amount": 99}),
+            "nobody asked for, is",
+        ),
+        (TOPICS.training, where(has(type="unsolicited"), gone), "which nobody asked for, is"),
+        (TOPICS.labels, drop(0), "by what was said"),
+        (TOPICS.labels, where(has(kind="retract"), gone), "by what was said"),
+        (TOPICS.labels, where(has(kind="flag"), gone), "by what was said"),
+        (TOPICS.labels, where(has(kind="revise"), but(kind="label")), "by what was said"),
+        (TOPICS.labels, where(has(annotator="eve", label="b"), gone), "by what was said"),
         (TOPICS.labels, lambda records: [*records, *other_bytes(records)[-1:]], "neither used"),
+        (LABEL_LETTERS, letter("conflicting", gone), "is no dead letter, not a dead letter (conf"),
+        (LABEL_LETTERS, letter("conflicting", renamed), "is a dead letter (odd), not"),
+        (LABEL_LETTERS, letter("refused", gone), "is no dead letter, not a dead letter (refused)"),
+        (LABEL_LETTERS, letter("unknown", gone), "which is not open"),
+        (TOPICS.label_requests, where(has(disagreed=True), gone), "is not asked again"),
+        (
+            TOPICS.label_requests,
+            where(has(disagreed=True), doubled),
+            "asks for the last word again",
+        ),
+        (TOPICS.label_requests, where(has(disagreed=True), but(score=0.123)), "something else"),
+        (TOPICS.label_requests, adjudicate_another, "is asked again, against what was said"),
         (TOPICS.gate_state, drop_last, "next_offset is"),
         (TOPICS.gate_state, with_last(requests=1), "requests is 1"),
         (TOPICS.gate_state, lambda _: [], "is missing"),

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
 import pytest
 
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
 from consumers.gate import GateMachine
+from consumers.ledger import LedgerMachine
 from consumers.ledger_state import LedgerState
 from consumers.log import Batch, Member, Out, Partition, Record, TopicSpec
 from consumers.loop import Loop
+from consumers.machine import Counts, Tick
 from consumers.messages.dead_letters import dead_letter
 from consumers.testing.faults import STEPS
-from consumers.testing.schedule import Outcome, simulate
+from consumers.testing.schedule import Outcome as Run
+from consumers.testing.schedule import simulate
 from consumers.testing.simulated_broker import SimulatedBroker
 from consumers.testing.simulated_groups import Group, Seat
 from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_member import SimulatedMember
 from consumers.testing.simulated_storage import SimulatedClock, Transaction
+from consumers.topics import Topics
 from stream_al.config import Config, LogConfig, LoopConfig
+from stream_al.labels.ledger import OUTCOMES, Ledger, Open, Outcome
+from stream_al.records import Label, encode
 
 SESSION_S, TRANSACTION_S = 8.0, 5.0
 
@@ -318,6 +326,23 @@ def test_schedules_inject_every_kind_of_fault_at_every_step() -> None:
     assert {"crash", "pause", "switch"} <= {each.rpartition(":")[2] for each in met}
 
 
+def test_schedules_bring_every_end_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few schedules are enough for answers to come to everything that they can come to."""
+    met: Counter[str] = Counter()
+    original = LedgerMachine._settle
+
+    def settle(
+        self: LedgerMachine, state: LedgerState, outcome: Outcome, outs: list[Out], counts: Counts
+    ) -> None:
+        met[outcome.kind] += 1
+        original(self, state, outcome, outs, counts)
+
+    monkeypatch.setattr(LedgerMachine, "_settle", settle)
+    for seed in range(40, 52):
+        assert not simulate(seed).violations
+    assert met.keys() == {*OUTCOMES} - {"unknown"}, met
+
+
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -384,6 +409,57 @@ def _cut_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumers.gate.dead_letter", cut)
 
 
+def _expire_what_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def expiry(self: LedgerMachine, _: int, tick: Tick) -> float:
+        return tick.now - (self._config.ledger.expire_after_s or 0.0)
+
+    monkeypatch.setattr(LedgerMachine, "_expiry", expiry)
+
+
+def _take_contradictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Ledger.judge
+
+    def judge(self: Ledger, label: Label) -> Outcome:
+        found = original(self, label)
+        if found.kind == "conflicting" and label.kind == "label":
+            return original(self, msgspec.structs.replace(label, kind="revise"))
+        return found
+
+    monkeypatch.setattr(Ledger, "judge", judge)
+
+
+def _forget_the_first_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Ledger.reopen
+
+    def reopen(self: Ledger, entry: Open) -> bool:
+        return original(self, Open(entry.request, entry.since, (), entry.missing))
+
+    monkeypatch.setattr(Ledger, "reopen", reopen)
+
+
+def _adjudicate_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = LedgerMachine._settle
+
+    def settle(
+        self: LedgerMachine, state: LedgerState, outcome: Outcome, outs: list[Out], counts: Counts
+    ) -> None:
+        original(self, state, outcome, outs, counts)
+        if outcome.kind == "noted" and outcome.entry is not None:
+            again = msgspec.structs.replace(outcome.entry.request, disagreed=True)
+            topic = Topics.of(self._config.log).label_requests
+            outs.append(Out(topic, encode(again), again.request_id.encode()))
+
+    monkeypatch.setattr(LedgerMachine, "_settle", settle)
+
+
+def _lose_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.ledger.UNUSABLE", ("refused",))
+
+
+def _lose_early_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LedgerState, "wait", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -394,12 +470,18 @@ def _cut_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
         _forget_the_gates_state,
         _forget_what_has_ended,
         _cut_dead_letters,
+        _expire_what_is_answered,
+        _take_contradictions,
+        _forget_the_first_opinion,
+        _adjudicate_always,
+        _lose_conflicts,
+        _lose_early_labels,
     ],
 )
 def test_what_is_broken_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each rule of delivery that is taken away shows in one of a hundred schedules."""
     broken(monkeypatch)
-    found: Outcome | None = None
+    found: Run | None = None
     for seed in range(100):
         outcome = simulate(seed)
         if outcome.violations:

@@ -3,197 +3,256 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
-
-import msgspec
+from collections.abc import Iterator, Sequence
+from itertools import takewhile, zip_longest
 
 from consumers.log import Record
-from consumers.testing.check_training import (
-    ENDING_FIELDS,
-    LABELLED_FIELDS,
-    TrainingLog,
-    fingerprint_of,
-)
+from consumers.messages import BadMessage, LabelReader, UnsolicitedLabel
+from consumers.testing.check_requests import Request, hash_of, read_requests
+from consumers.testing.check_training import TrainingLog
 from consumers.testing.findings import Context, Letters, place_of
-from stream_al.labels.schema import current_class
-from stream_al.partitioner import partition_for
-from stream_al.records import LabelRequest, class_name
+from consumers.testing.lifecycle import Course, Said, Told, read_answer
+from stream_al.training import Unsolicited
 
 __all__ = ["check_answers"]
 
-_decode_request = msgspec.json.Decoder(LabelRequest).decode
-
-
-class _Request(msgspec.Struct, frozen=True):
-    place: tuple[int, int]
-    number: int
-    offset: int
-    partition: int
-    ended: int
-    labelled: int
-    refused: bool
-    opinions: int
-
-
-class _Answer(msgspec.Struct):
-    """As much of a label as tells whose it is; what does not fit must have been refused."""
-
-    request_id: str
-    label: str | int | bool | None = None
-    kind: str = "label"
-    annotator: str = ""
-    schema: int | None = None
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-
 
 def check_answers(context: Context, training: TrainingLog, asked: set[str]) -> None:
-    """Check requests against decisions, endings against requests, and labels against endings."""
-    requests = _read_requests(context)
+    """Check requests against decisions, and what was learnt against what was said.
+
+    The answers to each request are gone through by the rules once more. What they come to has to
+    be what its training records, its dead letters and its adjudication are: so each answer is a
+    record, a dead letter or a double, and nothing else is learnt from. Only when a request ran out
+    of time is not in the topics; of the moments that it may have been, one has to fit.
+    """
+    requests = read_requests(context)
     for name in sorted(asked ^ requests.keys()):
         told = (
             "is asked, and has no request" if name in asked else "has a request, and is not asked"
         )
         context.need(False, f"event {name} {told}")
-    _check_numbers(context, requests)
-    for name, endings in training.endings.items():
+    answers = _Answers(context, training, requests)
+    answers.read()
+    for name, questions in training.abouts.items():
         request = requests.get(name)
-        if request is None:
-            context.need(False, f"{name} has ended as {endings[0].kind}, and was never asked")
-            continue
-        for ending in endings:
-            about = request.labelled if ending.label is not None else request.ended
-            context.need(about == ending.about, f"{name}: its ending is not about what was asked")
-        refused = endings[0].kind == "refused"
-        context.need(request.refused == refused, f"{name} has ended as {endings[0].kind}")
-    if context.settled and context.config.ledger.expire_after_s is not None:
-        for name in sorted(requests.keys() - training.endings.keys()):
-            context.need(requests[name].refused, f"{name} is still open")
-    _check_labels(context, training, requests)
+        if request is not None:
+            same = all(about == request.questions[event] for about, event in questions)
+            context.need(same, f"{name}: its ending is not about what was asked")
+    for name in sorted(training.told.keys() - requests.keys()):
+        context.need(False, f"{name} has training records, and was never asked")
+    answers.check()
 
 
-def _read_requests(context: Context) -> dict[str, _Request]:
-    topic, need = context.topics.label_requests, context.need
-    letters = Letters(context, topic)
-    requests: dict[str, _Request] = {}
-    disagreed: set[str] = set()
-    partitions = context.partitions[topic]
-    for number in range(partitions):
-        committed = context.committed("ledger", topic, number)
-        for record in context.log.read(topic, number):
-            where = place_of(record)
-            letters.of(record, "annotate")
-            refused = letters.of(record)
-            done = record.offset < committed
-            need(done or not context.settled, f"label request {where} was never processed")
-            need(done or not refused, f"label request {where} is refused, not committed")
-            try:
-                request = _decode_request(record.value or b"")
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                need(refused, f"{where} is no label request, and was not refused: {error}")
-                continue
-            name = request.request_id
-            if request.disagreed and name in requests and request.opinions > 1:
-                again = msgspec.structs.replace(request, disagreed=False)
-                same = fingerprint_of(again, LABELLED_FIELDS) == requests[name].labelled
-                need(same, f"{name} asks for the last word about something else, at {where}")
-                need(name not in disagreed, f"{name} asks for the last word again, at {where}")
-                disagreed.add(name)
-                continue
-            need(name not in requests, f"{name} is asked twice, again at {where}")
-            keyed = record.key is not None and partition_for(record.key, partitions) == number
-            need(keyed, f"label request {where} is not where its key belongs")
-            requests[name] = _Request(
-                (number, record.offset),
-                request.request_no,
-                request.offset,
-                request.partition,
-                fingerprint_of(request, ENDING_FIELDS),
-                fingerprint_of(request, LABELLED_FIELDS),
-                refused,
-                request.opinions,
+class _Answers:
+    def __init__(
+        self, context: Context, training: TrainingLog, requests: dict[str, Request]
+    ) -> None:
+        self._context = context
+        self._training = training
+        self._requests = requests
+        self._said: dict[tuple[str, int], list[Said]] = defaultdict(list)
+        self._by_id: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for name, request in requests.items():
+            if request.id and not request.refused:
+                self._by_id[request.id, request.place[0]].append(name)
+        self._stored: dict[int, int] = defaultdict(int)
+        loop, log = context.config.loop, context.log
+        # What a transaction holds back may be read so much later than it was stored.
+        self._late_s = loop.transaction_timeout_s + loop.commit_timeout_s
+        self._topic, self._log = context.topics.labels, log
+
+    def read(self) -> None:
+        """Read all labels; check those that answer nothing."""
+        context, topic = self._context, self._topic
+        letters, reader = Letters(context, topic), LabelReader(context.config.message)
+        for number in range(context.partitions[topic]):
+            committed = context.committed("ledger", topic, number)
+            for record in self._log.read(topic, number):
+                letter = letters.kind_of(record, "label")
+                place = topic, number, record.offset
+                taken = self._training.unsolicited.pop(place, None)
+                self._stored[number] += 1
+                if record.offset < committed:
+                    self._take(reader, record, letter, taken)
+                    continue
+                where = place_of(record)
+                context.need(not context.settled, f"label {where} was never processed")
+                early = letter is not None or taken is not None
+                context.need(not early, f"label {where} is settled, not committed")
+        letters.strays()
+        for place in self._training.unsolicited:
+            context.need(False, f"a training record takes a label that is not there: {place}")
+
+    def _take(
+        self, reader: LabelReader, record: Record, letter: str | None, taken: Unsolicited | None
+    ) -> None:
+        need, where = self._context.need, place_of(record)
+        try:
+            label = reader.read(record)
+        except BadMessage as bad:
+            need(letter == bad.kind, f"label {where} is {letter}, neither used nor refused: {bad}")
+            need(taken is None, f"label {where} is learnt from: {bad}")
+            return
+        if isinstance(label, UnsolicitedLabel):
+            self._check_unsolicited(label, where, letter, taken)
+            return
+        need(taken is None, f"label {where} answers a request, and is learnt from as unsolicited")
+        name, fits = read_answer(self._context.config, label)
+        self._said[label.request_id, record.partition].append(
+            Said(
+                place=where,
+                number=self._stored[record.partition],
+                time=record.time,
+                label=label,
+                name=name,
+                fits=fits,
+                letter=letter,
             )
-    letters.strays()
-    return requests
+        )
 
-
-def _check_numbers(context: Context, requests: dict[str, _Request]) -> None:
-    by_partition: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for request in requests.values():
-        by_partition[request.partition].append((request.offset, request.number))
-    for partition, found in sorted(by_partition.items()):
-        numbers = [number for _, number in sorted(found)]
-        dense = numbers == list(range(len(numbers)))
-        context.need(dense, f"requests of partition {partition} are numbered {numbers[:20]}")
-
-
-def _check_labels(context: Context, training: TrainingLog, requests: dict[str, _Request]) -> None:
-    topic, need = context.topics.labels, context.need
-    letters = Letters(context, topic)
-    told: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for number in range(context.partitions[topic]):
-        committed = context.committed("ledger", topic, number)
-        for record in context.log.read(topic, number):
-            where = place_of(record)
-            refused = letters.of(record)
-            taken = training.unsolicited.pop((topic, number, record.offset), None) is not None
-            need(not (refused and taken), f"label {where} is learnt from and refused")
-            if record.offset >= committed:
-                need(not context.settled, f"label {where} was never processed")
-                need(not refused and not taken, f"label {where} is settled, not committed")
-            elif not refused and not taken:
-                _check_answer(context, training, requests, record, told)
-    letters.strays()
-    for place, offset in training.unsolicited.items():
-        need(False, f"training record {offset} takes a label that is not there: {place}")
-    for name, endings in training.endings.items():
-        for ending in endings:
-            kinds = ("revise",) if ending.kind == "revised" else ("label", "revise")
-            for annotator, label in ending.said:
-                found = any((kind, label, annotator) in told[name] for kind in kinds)
-                need(found, f"{name} is {label!r}, which {annotator!r} never said")
-            if ending.kind in ("skipped", "retracted"):
-                kind = "skip" if ending.kind == "skipped" else "retract"
-                found = (kind, "", ending.annotator) in told[name]
-                need(found, f"{name} is {ending.kind}, which {ending.annotator!r} never said")
-
-
-def _check_answer(
-    context: Context,
-    training: TrainingLog,
-    requests: dict[str, _Request],
-    record: Record,
-    told: dict[str, set[tuple[str, str, str]]],
-) -> None:
-    """Check a label that was neither refused nor unsolicited: an answer, or a repeated one."""
-    where = place_of(record)
-    try:
-        answer = _decode_answer(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        context.need(False, f"label {where} was neither used nor refused: {error}")
-        return
-    name = answer.request_id
-    if name in training.endings:
-        if answer.kind in ("skip", "retract"):
-            told[name].add((answer.kind, "", answer.annotator))
+    def _check_unsolicited(
+        self, label: UnsolicitedLabel, where: str, letter: str | None, taken: Unsolicited | None
+    ) -> None:
+        declared = self._context.config.learner.classes
+        if declared and label.label not in declared:
+            right = letter == "refused" and taken is None
+        elif taken is None:
+            # With the id of what was asked, it may have come before it was.
+            right = letter == "no-features" and not label.features
         else:
-            # One that names no class cannot have been used: what it answers ended before.
-            with suppress(ValueError):
-                label = current_class(
-                    context.config.ledger, class_name(answer.label), answer.schema
+            right = letter is None and (label.id, label.label, label.source, label.time) == (
+                taken.id,
+                taken.label,
+                taken.source,
+                taken.time,
+            )
+            if label.features:
+                right = right and (taken.features, taken.request_id) == (label.features, "")
+            else:
+                known = self._by_id[label.id, label.partition]
+                right = right and taken.request_id in known
+                right = right and (
+                    hash_of(taken.features) == self._requests[taken.request_id].features
                 )
-                told[name].add((answer.kind, label, answer.annotator))
-        return
-    if answer.kind == "flag" or (requests.get(name) and requests[name].opinions > 1):
-        return
-    request = requests.get(name)
-    if request is not None:
-        # Processed, and so was its request, or will be, which then finds the label waiting.
-        open_to_it = request.place[1] < context.committed(
-            "ledger", context.topics.label_requests, request.place[0]
-        )
-        context.need(
-            not open_to_it or request.refused, f"label {where} answers {name}, which is still open"
-        )
-    context.need(not context.settled, f"label {where} waits for {name}, and was not given up")
+        self._context.need(right, f"label {where}, which nobody asked for, is {letter}, {taken}")
+
+    def check(self) -> None:
+        """Go through what was said of each request."""
+        need, settled = self._context.need, self._context.settled
+        remember = self._context.config.ledger.remember
+        ended_after = self._ended_after()
+        for (name, number), said in self._said.items():
+            request = self._requests.get(name)
+            if request is None or request.place[0] != number or request.refused or not request.done:
+                for each in said:
+                    given_up = each.letter == "unknown" or (each.letter is None and not settled)
+                    need(given_up, f"label {each.place} answers {name}, which is not open")
+        for name, request in self._requests.items():
+            told = self._training.told.get(name, [])
+            if not request.done:
+                need(not told, f"{name} has ended, and its request is not committed")
+            elif request.refused:
+                nothing = Course(1, None)
+                nothing.refuse()
+                need(told == nothing.told, f"{name} was not opened, and has ended as {told}")
+            else:
+                forgotten = ended_after.get(name, 0) >= remember
+                if settled or not forgotten:
+                    self._check_one(name, request, told, forgotten)
+
+    def _ended_after(self) -> dict[str, int]:
+        """Count for each request those of its partition that ended after it had."""
+        found: dict[str, int] = {}
+        ended: dict[int, int] = defaultdict(int)
+        for name in reversed(self._training.ended):
+            request = self._requests.get(name)
+            if request is not None and not request.refused:
+                found[name] = ended[request.place[0]]
+                ended[request.place[0]] += 1
+        return found
+
+    def _check_one(self, name: str, request: Request, told: list[Told], forgotten: bool) -> None:
+        need, said = self._context.need, self._said.get((name, request.place[0]), [])
+        ledger = self._context.config.ledger
+        early = list(takewhile(_unknown, said))
+        after = list(takewhile(_unknown, reversed(said[len(early) :])))
+        judged = said[len(early) : len(said) - len(after)]
+        limit = ledger.early_limit
+        for each in early:
+            waited = each.time + ledger.early_wait_s <= request.time + self._late_s
+            crowded = self._stored[request.place[0]] - each.number >= limit
+            need(forgotten or waited or crowded, f"label {each.place} was not kept for {name}")
+        for each in after:
+            need(forgotten, f"label {each.place} is {each.letter} to {name}, which has just ended")
+        if not told and self._context.settled and ledger.expire_after_s is not None:
+            need(False, f"{name} is still open")
+            return
+        differences = min(self._courses(name, request, told, judged), key=len)
+        for difference in differences:
+            need(False, difference)
+
+    def _courses(
+        self, name: str, request: Request, told: list[Told], judged: list[Said]
+    ) -> Iterator[list[str]]:
+        """Compare with each course that it may have taken, by when its time was over."""
+        ledger, settled = self._context.config.ledger, self._context.settled
+        over: list[int | None] = [None]
+        if ledger.expire_after_s is not None and settled:
+            over = [] if self._run(request, judged, None)[0].open else [None]
+        if ledger.expire_after_s is not None:
+            # What was stored before it was over must have counted.
+            due = request.time + ledger.expire_after_s - self._late_s
+            last = max((n for n, each in enumerate(judged, 1) if each.time < due), default=0)
+            over += range(last, len(judged) + 1)
+        for moment in over:
+            course, letters = self._run(request, judged, moment)
+            yield list(_differences(name, request, course, letters, told, judged))
+
+    def _run(
+        self, request: Request, judged: Sequence[Said], over: int | None
+    ) -> tuple[Course, list[str | None]]:
+        silence = self._context.config.ledger.on_expiry
+        means = None if silence == "missing" else silence.removeprefix("class:")
+        course, letters = Course(request.opinions, means), []
+        for n, said in enumerate(judged):
+            if n == over:
+                course.run_out()
+            letters.append(course.hear(said))
+        if over == len(judged):
+            course.run_out()
+        return course, letters
+
+
+def _unknown(said: Said) -> bool:
+    return said.letter == "unknown"
+
+
+def _differences(
+    name: str,
+    request: Request,
+    course: Course,
+    letters: Sequence[str | None],
+    told: Sequence[Told],
+    judged: Sequence[Said],
+) -> Iterator[str]:
+    for said, letter in zip(judged, letters, strict=True):
+        if said.letter != letter:
+            yield f"label {said.place} to {name} is {_letter(said.letter)}, not {_letter(letter)}"
+    for found, expected in zip_longest(told, course.told):
+        if found != expected:
+            yield f"{name} is {_record(found)}; by what was said, {_record(expected)}"
+    if request.adjudicated != course.asked_again:
+        again = "is asked again" if request.adjudicated else "is not asked again"
+        yield f"{name} {again}, against what was said"
+
+
+def _letter(kind: str | None) -> str:
+    return "no dead letter" if kind is None else f"a dead letter ({kind})"
+
+
+def _record(told: Told | None) -> str:
+    """Tell a record in few words: what is not as it mostly is."""
+    if told is None:
+        return "nothing more"
+    kept = {name: value for name, value in told.items() if value not in (None, "", (), False)}
+    return " ".join(f"{name}={value!r}" for name, value in kept.items())

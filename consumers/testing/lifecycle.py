@@ -23,6 +23,7 @@ ANSWERED: tuple[str, ...] = ("annotator", "annotator_kind", "answered_at", "corr
 
 _SAID = {*ANSWERED, "was", "opinions", "label", "weight", "late", "assumed", "confidence", "reason"}
 _REPEATED = tuple(name for name in Ended.__struct_fields__ if name not in _SAID)
+_NOBODY = Label(request_id="")
 _OF_THE_EVENT = ("id", "time", "features")
 
 
@@ -33,6 +34,8 @@ class Said(msgspec.Struct, frozen=True):
     ----------
     place
         ``topic:partition:offset`` of the answer.
+    number
+        How many stand in its partition up to this one.
     time
         When it was stored, epoch seconds.
     name
@@ -44,7 +47,7 @@ class Said(msgspec.Struct, frozen=True):
     """
 
     place: str
-    offset: int
+    number: int
     time: float
     label: Label
     name: str | None
@@ -117,6 +120,10 @@ class Course:
             return self._pass(label)
         return self._speak(label, said.name or "")
 
+    def refuse(self) -> None:
+        """Do not open it."""
+        self._close("refused", _NOBODY, ())
+
     def run_out(self) -> None:
         """Let its time be over."""
         if not self.open:
@@ -124,10 +131,9 @@ class Course:
         if self._voices and not self.asked_again:
             self._label(*next(iter(self._voices.values())), self._heard())
         elif self._silence is not None and not self._voices:
-            nobody = Label(request_id="")
-            self._label(nobody, self._silence, (), assumed=True)
+            self._label(_NOBODY, self._silence, (), assumed=True)
         else:
-            self._close("expired", Label(request_id=""), self._heard())
+            self._close("expired", _NOBODY, self._heard())
 
     def _speak(self, label: Label, name: str) -> str | None:
         before = self._voices.get(label.annotator)

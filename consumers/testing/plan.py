@@ -83,6 +83,7 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
             explore=rng.choice([0.0, 0.5, 1.0]),
             burst=rng.choice([2.0, 5.0, 20.0]),
             observe_every=rng.choice([2, 10]),
+            second_opinion=rng.choice([0.0, 0.0, 0.4, 1.0]),
             salt=seed,
         ),
         log=LogConfig(
@@ -90,7 +91,12 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
             instance="somebody",
             assignor=rng.choice(["range", "cooperative-sticky"]),
         ),
-        message=MessageConfig(id=rng.choice([None, "id"]), exclude=("note",)),
+        message=MessageConfig(
+            id=rng.choice([None, "id"]),
+            exclude=("note",),
+            label=rng.choice([None, "class"]),
+            source="source",
+        ),
         loop=LoopConfig(
             batch_size=rng.choice([1, 3, 10, 50]),
             poll_s=rng.choice([0.05, 0.5]),
@@ -104,6 +110,11 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
             expire_after_s=rng.choice([20.0, 60.0, 300.0]),
             early_wait_s=rng.choice([0.0, 5.0, 60.0]),
             early_limit=rng.choice([1, 10, 10_000]),
+            on_expiry=rng.choice(["missing", "missing", "class:ok"]),
+            remember=rng.choice([1, 5, 10_000, 10_000]),
+            reasons=rng.choice([(), ("ambiguous", "slip")]),
+            schema=2,
+            schema_changes={"2": {"stolen": "fraud"}},
         ),
     )
     return Plan(

@@ -16,10 +16,11 @@ from consumers.log import Partition
 from consumers.recorded_topics import LogTopics
 from consumers.testing.actors import Actor, Replica
 from consumers.testing.checker import check
+from consumers.testing.people import Answerer
 from consumers.testing.plan import Plan, draw_plan
 from consumers.testing.scheduler import Scheduler
 from consumers.testing.simulated_log import SimulatedLog
-from consumers.testing.surroundings import Answerer, Feeder, KnownTruths, Operator
+from consumers.testing.surroundings import Feeder, KnownTruths, Operator
 from consumers.topics import Topics, specs
 from consumers.verification import LiveVerifier
 
@@ -128,7 +129,7 @@ class _Simulation:
         scheduler.end_faults()
         began, before = self._clock.now(), self._lag()
         resumed: float | None = None
-        idle, leapt = 0, False
+        idle, leaps = 0, 0
         bound = self._rounds_to_resume()
         for n in range(_ROUNDS_TO_REST):
             worked = [scheduler.step(actor) for actor in scheduler.actors]
@@ -140,12 +141,12 @@ class _Simulation:
                     scheduler.violations.append(told)
             at_rest = not any(worked) and all(actor.at_rest for actor in scheduler.actors)
             idle = idle + 1 if at_rest and not lag else 0
-            if idle == 3 and leapt:
+            if idle == 3 and leaps == 2:
                 return resumed or 0.0
             if idle == 3:
-                # What falls due by time does so now.
+                # What falls due by time does so now; then what was said about that.
                 self._clock.sleep((waits.expire_after_s or 0.0) + waits.early_wait_s + 60.0)
-                idle, leapt = 0, True
+                idle, leaps = 0, leaps + 1
             self._clock.sleep(0.2)
         told = f"not at rest after {_ROUNDS_TO_REST} rounds; unprocessed: {self._lag()}"
         scheduler.violations.append(told)

@@ -54,12 +54,15 @@ class Open(msgspec.Struct, frozen=True, gc=False):
         The answers so far, where several annotators are asked.
     missing
         How many are to come.
+    passed
+        Who could not tell, where several annotators are asked.
     """
 
     request: LabelRequest
     since: float | None = None
     given: tuple[Label, ...] = ()
     missing: int = 1
+    passed: tuple[str, ...] = ()
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):
@@ -293,10 +296,10 @@ class Ledger:
             return self._labelled(entry, (*entry.given, label), label)
         kept = tuple(each for each in entry.given if each.annotator != label.annotator)
         given = (*kept, label)
-        missing = entry.missing - (not before)
+        passed = tuple(each for each in entry.passed if each != label.annotator)
+        missing = entry.missing - (not before and passed == entry.passed)
         if missing > 0:
-            changed = msgspec.structs.replace(entry, given=given, missing=missing)
-            return Outcome("noted", entry=changed)
+            return Outcome("noted", entry=Open(entry.request, entry.since, given, missing, passed))
         if len({each.label for each in given}) == 1:
             return self._labelled(entry, given)
         request = msgspec.structs.replace(entry.request, disagreed=True)
@@ -318,8 +321,12 @@ class Ledger:
         """Note that an annotator cannot tell: those who can decide without."""
         if any(each.annotator == label.annotator for each in entry.given):
             return _said_before(str(entry.given[0].label), None, label)
+        if label.annotator in entry.passed:
+            return Outcome("repeated", f"request {label.request_id!r} is passed so already")
         if entry.missing > 1:
-            return Outcome("noted", entry=msgspec.structs.replace(entry, missing=entry.missing - 1))
+            passed, missing = (*entry.passed, label.annotator), entry.missing - 1
+            changed = msgspec.structs.replace(entry, passed=passed, missing=missing)
+            return Outcome("noted", entry=changed)
         if entry.given and not entry.request.disagreed:
             return self._labelled(entry, entry.given)
         record = closed(entry.request, "skipped", label, opinions=_opinions(entry.given))

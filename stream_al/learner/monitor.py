@@ -150,6 +150,11 @@ class Monitor:
         )
 
     @property
+    def drift(self) -> DriftReport:
+        """Tell what drift was found."""
+        return DriftReport(dict(self._drift.counts), self._drift.alarms)
+
+    @property
     def warns(self) -> bool:
         """Whether any warning sign is on."""
         return any(sign.on for sign in self._signs.state.values())
@@ -165,7 +170,7 @@ class Monitor:
             rolling=self.accuracy.rolling(),
             classes=self._classes.estimate(self.accuracy.tallies),
             calibration=self._reliability.calibration(),
-            drift=DriftReport(dict(self._drift.counts), self._drift.alarms),
+            drift=self.drift,
             stopping=self._stopping.state,
             helping=self._helping.estimate(),
             warnings=self._signs.state,

@@ -136,7 +136,7 @@ def poison(run: LiveRun) -> None:
 
 
 def label_trouble(run: LiveRun) -> None:
-    """Labels twice, early, late, out of order, of nobody's requests, of both annotators."""
+    """Labels twice, early, late, out of order, of nobody's requests; denied and taken back."""
     run.mischief.trouble_labels(0.6)
     run.rest(3.0)
     run.measure("label trouble", "ledger", bound_s=_BOUND_S)

@@ -47,7 +47,12 @@ def draw_settings(rng: random.Random, folder: Path) -> Settings:
     """Draw what the processes of a run are configured with."""
     settings: dict[str, dict[str, Any]] = {
         "learner": {"committee": False, "classes": ["0", "1"]},
-        "gate": {"budget": 0.2, "observe_every": 20, "salt": rng.randrange(1000)},
+        "gate": {
+            "budget": 0.2,
+            "observe_every": 20,
+            "second_opinion": rng.choice([0.0, 0.4]),
+            "salt": rng.randrange(1000),
+        },
         "log": {"name": "faults", "partitions": rng.choice([2, 3])},
         "loop": {
             "batch_size": rng.choice([20, 200]),
@@ -57,8 +62,19 @@ def draw_settings(rng: random.Random, folder: Path) -> Settings:
             "state_dir": str(folder / "snapshots"),
             "snapshot_s": 0.5,
         },
-        "ledger": {"expire_after_s": 6.0, "early_wait_s": 2.0},
-        "annotator": {"delay": "1s", "noise": 0.05, "abstain": 0.05},
+        "ledger": {
+            "expire_after_s": 6.0,
+            "early_wait_s": 2.0,
+            "on_expiry": rng.choice(["missing", "class:0"]),
+            "remember": rng.choice([20, 10_000]),
+            "reasons": ["slip", "ambiguous"],
+        },
+        "annotator": {
+            "delay": "1s",
+            "delay_distribution": rng.choice(["constant", "exponential"]),
+            "noise": 0.1,
+            "abstain": 0.05,
+        },
         "serve": {"port": None},
     }
     return settings

@@ -15,16 +15,22 @@ from consumers.log import Log, Out, Record, Tail, Writer
 from consumers.testing.malformed import malformed, malformed_labels
 from consumers.topics import Topics
 from stream_al.config import Config
-from stream_al.records import Label, LabelRequest, encode
+from stream_al.records import AnswerKind, Label, LabelRequest, encode
+from stream_al.training import Closed, Labelled, decode_training
 
 __all__ = ["Mischief"]
 
 _decode_request = msgspec.json.Decoder(LabelRequest).decode
 
+_KINDS: tuple[AnswerKind, ...] = ("label", "label", "label", "skip", "flag", "revise", "retract")
+_PEOPLE = ("mischief", "spite", "simulated")
+_KEPT = 10_000
+
 
 class Mischief:
     """Answers some requests twice, late, early, out of order, wrongly; sends what is malformed.
 
+    What is answered it contradicts, revises, retracts and remarks on; what has expired it answers.
     It does little by itself, and much where it is told to; from a thread of its own.
     """
 
@@ -41,6 +47,7 @@ class Mischief:
         self._waiting: list[tuple[float, int, Out]] = []
         self._count = 0
         self._positions: dict[tuple[str, int], int] = {}
+        self._keys: dict[str, bytes | None] = {}
         self._thread = threading.Thread(target=self._run, name="mischief", daemon=True)
 
     def start(self) -> None:
@@ -82,6 +89,8 @@ class Mischief:
             for number in range(self._config.log.partitions):
                 start = self._positions.get((topic, number), 0)
                 tails.append(log.tail(topic, number, start))
+        training = self._topics.training
+        tails.append(log.tail(training, 0, self._positions.get((training, 0), 0)))
         writer = log.writer()
         while not self._stop.wait(0.1):
             for tail in tails:
@@ -105,27 +114,46 @@ class Mischief:
 
     def _see(self, record: Record) -> None:
         rng = self._rng
+        if record.topic == self._topics.training:
+            self._look_back(record)
+            return
+        name = f"{record.topic}:{record.partition}:{record.offset}"
+        if record.topic == self._topics.label_requests:
+            name = _decode_request(record.value or b"").request_id
+            self._keys[name] = record.key
+            if len(self._keys) > _KEPT:
+                del self._keys[next(iter(self._keys))]
         if rng.random() >= self._share:
             return
         if record.topic == self._topics.events:
             # An answer before anybody asks; many such events are never asked about.
-            self._say(f"{record.topic}:{record.partition}:{record.offset}", record.key, 0.0)
+            self._say(name, record.key, 0.0, "label")
             return
-        name = _decode_request(record.value or b"").request_id
         for _ in range(rng.randrange(1, 4)):
-            self._say(name, record.key, 3.0 * rng.random())
+            self._say(name, record.key, 3.0 * rng.random(), rng.choice(_KINDS))
         if rng.random() < 0.2:
-            self._say("events:0:99999999", record.key, 0.0)
+            self._say("events:0:99999999", record.key, 0.0, "label")
 
-    def _say(self, name: str, key: bytes | None, delay: float) -> None:
+    def _look_back(self, record: Record) -> None:
+        """Say otherwise what has been said, and answer what has expired."""
+        rng, training = self._rng, decode_training(record.value or b"")
+        if not isinstance(training, Labelled | Closed) or rng.random() >= self._share:
+            return
+        if training.request_id in self._keys:
+            kind = "label" if isinstance(training, Closed) else rng.choice(_KINDS)
+            self._say(training.request_id, self._keys[training.request_id], rng.random(), kind)
+
+    def _say(self, name: str, key: bytes | None, delay: float, kind: AnswerKind) -> None:
         rng = self._rng
         label = Label(
             request_id=name,
-            label=rng.choice(["0", "1"]),
-            kind=rng.choice(["label", "label", "label", "skip"]),
-            annotator="mischief",
+            label=rng.choice(["0", "1"]) if kind in ("label", "revise") else None,
+            kind=kind,
+            annotator=rng.choice(_PEOPLE),
             time=time.time() + delay,
+            reason=rng.choice(["", "", "slip", "whim"]),
         )
-        self._count += 1
         out = Out(self._topics.labels, encode(label), name.encode() if key is None else key)
-        heapq.heappush(self._waiting, (time.monotonic() + delay, self._count, out))
+        for again in (0.0, rng.random()) if rng.random() < 0.1 else (0.0,):
+            self._count += 1
+            heapq.heappush(self._waiting, (time.monotonic() + delay + again, self._count, out))
