@@ -145,8 +145,8 @@ class LedgerMachine(Machine):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(record, "request", "unreadable", str(error), outs, counts)
             return
-        if request.disagreed and state.ledger.knows(request.request_id):
-            # It comes from this ledger, which has kept it open.
+        if request.disagreed:
+            # It comes from this ledger, which has kept it open, and may have forgotten its end.
             return
         if not state.open(request):
             told = f"id {request.id!r} is that of a request still open, or the request has ended"

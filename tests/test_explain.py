@@ -28,7 +28,7 @@ DRAWN = "river:Phishing, drawn"
 EXPLORED = "river:Phishing, explored only"
 CONFIGS = {
     DEFAULT: Config(),
-    TIGHT: Config(gate=GateConfig(budget=0.1, burst=2)),
+    TIGHT: Config(gate=GateConfig(budget=0.1, burst=2, explore=0.8)),
     DRAWN: Config(
         gate=GateConfig(budget=0.1, burst=2, policy="selective-sampling"), source=PHISHING
     ),

@@ -146,8 +146,9 @@ def test_both_learners_learn_as_many_labels_at_all_times(easy_log: Log) -> None:
     """At each explored label each learner learns one, the second one among those since the last."""
     found = Folded()
     offsets = [offset for offset, record in easy_log if isinstance(record, Labelled)]
-    random, selected = Noting(found.helping._random), Noting(found.helping._selected)
-    found.helping._random, found.helping._selected = random, selected
+    members = found.helping._random, found.helping._selected
+    random, selected = (Noting(member.model) for member in members)
+    members[0].model, members[1].model = random, selected
     explored = []
     for offset, record in easy_log:
         if isinstance(record, Labelled):

@@ -10,14 +10,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_al import AnnotatorConfig, Config, Engine, Event, GateConfig, Label, LearnerConfig
+from stream_al import (
+    AnnotatorConfig,
+    Config,
+    Engine,
+    Event,
+    GateConfig,
+    Label,
+    LearnerConfig,
+    SourceConfig,
+)
 from stream_al.gate.gate import Gate, Told
 from stream_al.learner.fold import Fold
 from stream_al.learner.monitor import Insight
 from stream_al.learner.stopping import Stopping, StoppingConfig
 from stream_al.records import Features, ModelStamp
 from stream_al.replay.runner import Replay, Report
-from stream_al.replay.sources import Row, Source
+from stream_al.replay.sources.base import Reading, Row, Source
 from stream_al.training import decode_training
 
 STAMP = ModelStamp("fold", 1, "digest")
@@ -26,12 +35,9 @@ STAMP = ModelStamp("fold", 1, "digest")
 class Turning(Source):
     """A boundary in ten features that turns round half way."""
 
-    name = "turning"
-    skipped = 0
-
     def __init__(self, n: int, seed: int, turn: bool = True) -> None:
+        super().__init__(Reading("turning", SourceConfig(), (), None))
         self._n, self._seed, self._turn = n, seed, turn
-        self.skip_reasons: dict[str, int] = {}
 
     def count(self) -> int:
         return self._n

@@ -338,7 +338,7 @@ def test_schedules_bring_every_end_of_an_answer(monkeypatch: pytest.MonkeyPatch)
         original(self, state, outcome, outs, counts)
 
     monkeypatch.setattr(LedgerMachine, "_settle", settle)
-    for seed in range(40, 52):
+    for seed in range(40, 70):
         assert not simulate(seed).violations
     assert met.keys() == {*OUTCOMES} - {"unknown"}, met
 

@@ -55,6 +55,7 @@ class _Answers:
         for name, request in requests.items():
             if request.id and not request.refused:
                 self._by_id[request.id, request.place[0]].append(name)
+        self._matched: dict[tuple[str, int], int] = {}
         self._stored: dict[int, int] = defaultdict(int)
         loop, log = context.config.loop, context.log
         # What a transaction holds back may be read so much later than it was stored.
@@ -126,15 +127,21 @@ class _Answers:
                 taken.source,
                 taken.time,
             )
-            if label.features:
-                right = right and (taken.features, taken.request_id) == (label.features, "")
-            else:
-                known = self._by_id[label.id, label.partition]
-                right = right and taken.request_id in known
-                right = right and (
-                    hash_of(taken.features) == self._requests[taken.request_id].features
-                )
+            right = right and (
+                self._matches(label, taken)
+                if not label.features
+                else (taken.features, taken.request_id) == (label.features, "")
+            )
         self._context.need(right, f"label {where}, which nobody asked for, is {letter}, {taken}")
+
+    def _matches(self, label: UnsolicitedLabel, taken: Unsolicited) -> bool:
+        """Tell whether it is learnt with a request of its id, no older than that of one before."""
+        key, name = (label.id, label.partition), taken.request_id
+        if name not in self._by_id[key]:
+            return False
+        request, last = self._requests[name], self._matched.get(key, 0)
+        self._matched[key] = request.place[1]
+        return hash_of(taken.features) == request.features and request.place[1] >= last
 
     def check(self) -> None:
         """Go through what was said of each request."""

@@ -82,11 +82,9 @@ class Answerer(Retrying):
             name = f"{event.topic}:{event.partition}:{event.offset}"
             self._keys[name] = event.key
             self._say(name, "ok", 0.0)
-        if rng.random() < 0.05 and self.config.message.label is not None:
+        if rng.random() < 0.05:
             known = {} if rng.random() < 0.5 else {"amount": rng.random()}
-            told = {"id": f"e{rng.randrange(200)}", "class": rng.choice(["ok", "fraud", "neither"])}
-            value = json.dumps({**told, **known, "source": "bank"}).encode()
-            self._put(Out(self.topics.labels, value, event.key), rng.expovariate(0.1))
+            self._report(f"e{rng.randrange(200)}", known, event.key)
 
     def _answer(self, record: Record) -> None:
         rng = self.world.rng
@@ -113,6 +111,8 @@ class Answerer(Retrying):
             else:
                 wrong = "ok" if truth == "fraud" else "fraud"
                 self._say(name, wrong if draw < 0.3 else truth, delay, who=who)
+        while request["id"] and rng.random() < 0.25:
+            self._report(request["id"], {}, record.key)
         while rng.random() < 0.25:
             self._say_anything(name, rng.expovariate(0.1))
 
@@ -132,6 +132,15 @@ class Answerer(Retrying):
             self._say(name, other, delay, rng.choice(["label", "revise"]))
         if rng.random() < 0.2:
             self._say_anything(name, rng.expovariate(0.1))
+
+    def _report(self, event_id: str, features: dict[str, float], key: bytes | None) -> None:
+        """Label what nobody asked about."""
+        if self.config.message.label is None:
+            return
+        rng = self.world.rng
+        told = {"id": event_id, "class": rng.choice(["ok", "fraud", "neither"]), "source": "bank"}
+        value = json.dumps({**told, **features}).encode()
+        self._put(Out(self.topics.labels, value, key), rng.expovariate(0.03))
 
     def _say_anything(self, name: str, delay: float) -> None:
         rng = self.world.rng

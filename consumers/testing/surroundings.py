@@ -62,7 +62,7 @@ class Feeder(Retrying):
         key = None if rng.random() < 0.2 else b"card-%d" % rng.randrange(9)
         if rng.random() < 0.08:
             return Out(self.topics.events, rng.choice(_BAD_EVENTS), key)
-        number = self._left if rng.random() < 0.97 else self._left + 1
+        number = self._left if rng.random() < 0.9 else self._left + 1
         amount = _amount(self._seed, number)
         message = {
             "id": f"e{number}",

@@ -162,7 +162,7 @@ class Ledger:
         """Take note of a request that has ended, in the order of ending."""
         request = _decode_request(past.request)
         if request.id:
-            self._ids.setdefault(request.id, request_id)
+            self._ids[request.id] = request_id
         self._ended[request_id] = past
 
     def knows(self, request_id: str) -> bool:

@@ -16,7 +16,7 @@ from stream_al.learner.memories import Balanced, Memory, Nothing, Past, Recent
 from stream_al.learner.models import Encoded, Model, find_factory, make_encoder
 from stream_al.records import Features
 
-__all__ = ["Committee", "plain_model"]
+__all__ = ["Committee", "Member", "plain_member"]
 
 _PLAIN = (0.01,)
 _ONCE = (0.01, 0.03)
@@ -61,9 +61,10 @@ class Member:
         self.loss = _RECENT * self.loss - math.log(max(q, 1e-4))
 
 
-def plain_model(config: LearnerConfig) -> Model:
+def plain_member(config: LearnerConfig) -> Member:
     """Make a copy of the configured model, as it learns where there is no committee."""
-    return Model.over(functools.partial(find_factory(config.model), _PLAIN[-1], config.seed))
+    make = functools.partial(find_factory(config.model), _PLAIN[-1], config.seed)
+    return Member(functools.partial(Model.over, make), calibrate=config.calibrate)
 
 
 class Committee:

@@ -9,7 +9,7 @@ import msgspec
 
 from stream_al.config import LearnerConfig
 from stream_al.keyed import below
-from stream_al.learner.committee import plain_model
+from stream_al.learner.committee import Member, plain_member
 from stream_al.learner.interval import radius
 from stream_al.learner.models import Encoded
 from stream_al.training import Labelled
@@ -88,7 +88,7 @@ class Helping:
     def __init__(self, config: LearnerConfig) -> None:
         self._seed = config.seed
         self._classes = list(config.classes)
-        self._make = functools.partial(plain_model, config)
+        self._make = functools.partial(plain_member, config)
         self._start()
         self.learnt = 0
         self._held: _Held | None = None
@@ -110,8 +110,8 @@ class Helping:
         """
         if record.label not in self._classes:
             self._classes.append(record.label)
-            for model in (self._random, self._selected):
-                model.grow(len(self._classes))
+            for member in (self._random, self._selected):
+                member.model.grow(len(self._classes))
         k, weight = self._classes.index(record.label), record.weight
         self._since += 1
         if self._held is None or not below(self._since, "helping", self._seed, offset):
@@ -119,9 +119,8 @@ class Helping:
         if not record.explored:
             return
         self._compare(z, k)
-        self._random.learn_one(z, k, weight, max(1, round(weight)))
-        held = self._held
-        self._selected.learn_one(held.z, held.k, held.weight, held.times)
+        self._learn(self._random, _Held(z, k, weight, max(1, round(weight))))
+        self._learn(self._selected, self._held)
         self._held, self._since = None, 0
         self.learnt += 1
 
@@ -162,10 +161,15 @@ class Helping:
             verdict=_verdict(lower, upper),
         )
 
+    def _learn(self, member: Member, held: _Held) -> None:
+        if (n := len(self._classes)) > 1:
+            member.judge(held.z, held.k, n)
+        member.model.learn_one(held.z, held.k, held.weight, held.times)
+
     def _start(self) -> None:
         self._random, self._selected = self._make(), self._make()
-        for model in (self._random, self._selected):
-            model.grow(len(self._classes))
+        for member in (self._random, self._selected):
+            member.model.grow(len(self._classes))
 
     def _compare(self, z: Encoded, k: int) -> None:
         n = len(self._classes)
@@ -173,10 +177,6 @@ class Helping:
             return
         selected = self._selected.predict_one(z, n)
         random = self._random.predict_one(z, n)
-        if selected[0] != selected[0] or random[0] != random[0]:
-            # One that diverged never comes back by learning.
-            self._start()
-            return
         difference = (selected.index(max(selected)) == k) - (random.index(max(random)) == k)
         self._pairs += 1
         self._sum += difference

@@ -71,7 +71,7 @@ def draw_settings(rng: random.Random, folder: Path) -> Settings:
         },
         "annotator": {
             "delay": "1s",
-            "delay_distribution": rng.choice(["constant", "exponential"]),
+            "delay_distribution": rng.choice(["fixed", "exponential"]),
             "noise": 0.1,
             "abstain": 0.05,
         },
