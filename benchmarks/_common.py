@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +12,14 @@ from pathlib import Path
 
 from stream_al.errors import ConfigError, InputError
 
-__all__ = ["Timing", "processor_seconds", "recorded_stream", "resident_bytes", "timed"]
+__all__ = [
+    "Timing",
+    "processor_seconds",
+    "recorded_stream",
+    "resident_bytes",
+    "run_as_module",
+    "timed",
+]
 
 _PROC = Path("/proc")
 
@@ -109,3 +117,11 @@ def _told(process: int | None, name: str) -> str:
     if not _PROC.is_dir():
         raise ConfigError("processes are looked up there, on Linux only", str(_PROC))
     return (_PROC / str(process or "self") / name).read_text()
+
+
+def run_as_module(file: str) -> None:
+    """Run a benchmark's `main` under its own module name.
+
+    Worker processes import what they are given by its module, which ``__main__`` is not.
+    """
+    importlib.import_module(Path(file).stem).main()

@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import click
 import msgspec
 import numpy as np
-from _common import recorded_stream
+from _common import recorded_stream, run_as_module
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
@@ -313,4 +313,4 @@ def _told(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_module(__file__)

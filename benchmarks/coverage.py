@@ -31,10 +31,11 @@ from typing import Any
 
 import click
 import msgspec
-from _common import recorded_stream
+from _common import recorded_stream, run_as_module
 from joblib import Parallel, delayed
 
 from stream_al import AnnotatorConfig, Config, GateConfig, SourceConfig
+from stream_al import training as records
 from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
 from stream_al.learner.accuracy import Accuracy
@@ -42,7 +43,7 @@ from stream_al.learner.interval import radius
 from stream_al.records import Prediction
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
-from stream_al.training import Closed, Labelled, blank, decode_training
+from stream_al.training import Closed, Labelled, blank
 
 STREAMS = {
     "elec": None,
@@ -164,7 +165,7 @@ def judge(cell: Cell, seed: int, log: list[bytes], right: list[int], known: list
     errors: list[tuple[float, float, bool]] = []
     estimate = accuracy.estimate(ALPHA)
     for line in log:
-        record = decode_training(line)
+        record = records.decode_training(line)
         if not isinstance(record, Labelled | Closed):
             continue
         if cell.selective and isinstance(record, Labelled):
@@ -355,4 +356,4 @@ def _told(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_module(__file__)

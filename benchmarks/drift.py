@@ -37,7 +37,7 @@ from typing import Any, Literal, TypeAlias
 import click
 import msgspec
 import numpy as np
-from _common import recorded_stream
+from _common import recorded_stream, run_as_module
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
@@ -371,4 +371,4 @@ def _told(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_module(__file__)

@@ -101,6 +101,7 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
             batch_size=rng.choice([1, 3, 10, 50]),
             poll_s=rng.choice([0.05, 0.5]),
             transaction_timeout_s=rng.choice([2.0, 10.0]),
+            commit_timeout_s=3.0,
             session_timeout_s=rng.choice([3.0, 10.0]),
         ),
         annotator=AnnotatorConfig(
