@@ -1,7 +1,7 @@
 """A reference for the life of labels, from dictionaries and what the documentation promises.
 
-Nothing of the product is used but its configuration: what comes in is JSON as the test made it,
-what has to come out is JSON as it stands in the topics.
+Nothing of the product is used but its configuration and the formula of limits: what comes in is
+JSON as the test made it, what has to come out is JSON as it stands in the topics.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from stream_al.config import Config
+from stream_al.learner.interval import radius
 
-__all__ = ["Accuracies", "Json", "Message", "Offices", "Result", "bare"]
+__all__ = ["Accuracies", "Json", "Letter", "Message", "Offices", "Result", "bare"]
 
 Json: TypeAlias = dict[str, Any]
+
+Letter: TypeAlias = tuple[str, int, int, str, str, bytes | None]
+"""A dead letter: topic, partition and offset of what it is about, stage, kind and bytes."""
 
 CHANGES = {
     None: {},
@@ -77,7 +81,7 @@ class Result:
     """What a batch has to put out, in order."""
 
     training: list[Json] = field(default_factory=list)
-    letters: list[tuple[str, int, int, str, str]] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
     asks: list[tuple[int, Json]] = field(default_factory=list)
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
@@ -307,7 +311,7 @@ class _Office:
     def refuse(self, message: Message, stage: str, kind: str) -> None:
         self.result.counts["dead_letters_total", stage, kind] += 1
         where = message.topic, message.partition, message.offset
-        self.result.letters.append((*where, stage, kind))
+        self.result.letters.append((*where, stage, kind, message.value))
 
 
 def name_of(label: Json) -> str:
@@ -409,7 +413,7 @@ class Accuracies:
         terms: list[tuple[float | None, float, float]] = []
         picked: list[tuple[bool, bool]] = []
         events = unpredicted = 0
-        confident = 0.0
+        confident, length = 0.0, 0.0
         watermark = {}
         for partition, ended in sorted(self.last.items()):
             number, current = 0, None
@@ -428,21 +432,29 @@ class Accuracies:
                     right = record.get("label") == record["prediction"]
                     picked.append((answered, right))
                     if record["explored"]:
-                        length = record["block"]["length"]
+                        length = float(record["block"]["length"])
                         sure = record["probabilities"][record["prediction"]]
                         wrong, hit = -length * sure, length * (1.0 - sure)
                         terms.append(((hit if right else wrong) if answered else None, wrong, hit))
         found = [value for value, _, _ in terms if value is not None]
-        value, worst, best = None, 0.0, 1.0
+        value, worst, best, lower, upper = None, 0.0, 1.0, 0.0, 1.0
         if found and events:
             silent = [(wrong, hit) for value, wrong, hit in terms if value is None]
             known = confident + sum(found)
             value = _share((confident + sum(found) * len(terms) / len(found)) / events)
             worst = _share((known + sum(wrong for wrong, _ in silent)) / events)
             best = _share((known + sum(hit for _, hit in silent)) / events)
+            # All probabilities are of two classes.
+            squares, scale = sum(value**2 for value in found), len(terms) / len(found)
+            below = radius({length: squares}, length, 0.025)
+            above = radius({length / 2: squares}, length / 2, 0.025)
+            lower = _share((confident + scale * (sum(found) - below)) / events)
+            upper = _share((confident + scale * (sum(found) + above)) / events)
         labelled = [right for answered, right in picked if answered]
         return {
             "value": value,
+            "lower": lower,
+            "upper": upper,
             "worst": worst,
             "best": best,
             "events": events,

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from lifecycle_model import Accuracies, Json, Message, Offices, Result, bare
+from lifecycle_model import Accuracies, Json, Letter, Message, Offices, Result, bare
 
 from consumers.ledger import LedgerMachine
 from consumers.log import Out, Partition, Record
@@ -161,7 +161,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.asked: list[tuple[Json, int]] = []
         self.now, self.answers = 0.0, 0
         self.agree, self.fresh = True, True
-        self.pass_block(0, 0, ((("good", 0.75), True, "a", 2, 0),) * LENGTH)
+        self.pass_block(0, 0, ((("good", 0.75), True, "", 2, 0),) * LENGTH)
 
     def write(
         self, topic: str, number: int, body: Json | None, bad: tuple[Any, str] = ("", "")
@@ -316,7 +316,7 @@ class Lifecycle(RuleBasedStateMachine):
     ) -> None:
         """Lose what is in memory, before a batch or before its commit; go on from the changelog."""
         self.count("crash")
-        self.fresh = False
+        self.agree = self.fresh = False
         if midway:
             batch = (*self.batch("labels", labels, PARTS), *self.batch("requests", requests, PARTS))
             self.machine.process([record_of(message) for message in batch], Tick(self.now))
@@ -333,6 +333,7 @@ class Lifecycle(RuleBasedStateMachine):
                 self.drained.pop((topic, number), None)
         self.accuracy = pickle.loads(pickle.dumps(self.accuracy))  # noqa: S301
         self.compare_state()
+        self.agree = True
 
     def compact(self) -> None:
         for number, entries in self.changelog.items():
@@ -396,11 +397,9 @@ class Lifecycle(RuleBasedStateMachine):
         found.pop(TOPICS.ledger_state, None)
         training = [json.loads(out.value or b"") for out in found.pop(TOPICS.training, [])]
         assert [bare(record) for record in training] == [bare(each) for each in expected.training]
-        asks = [
-            (out.partition, json.loads(out.value or b""))
-            for out in found.pop(NAMES["requests"], [])
-        ]
-        assert asks == expected.asks
+        asks = found.pop(NAMES["requests"], [])
+        assert [(out.partition, json.loads(out.value or b"")) for out in asks] == expected.asks
+        assert all(out.key == f"k{out.partition}".encode() for out in asks)
         letters = [
             letter(out)
             for topic in NAMES.values()
@@ -424,7 +423,7 @@ class Lifecycle(RuleBasedStateMachine):
         found |= {"naive": rolling.naive, "rolling": rolling.value}
         watermark = wanted.pop("watermark")
         assert found.pop("watermark") == watermark
-        assert found == pytest.approx(wanted, abs=1e-9)
+        assert found == pytest.approx(wanted, abs=1e-7)
 
     def teardown(self) -> None:
         """See that in the end nothing waits, and every request has ended if it can expire."""
@@ -454,13 +453,13 @@ def record_of(message: Message) -> Record:
     return Record(message.topic, message.partition, message.offset, key, message.value, (), 5.0)
 
 
-def letter(out: Out) -> tuple[str, int, int, str, str]:
+def letter(out: Out) -> Letter:
     """Return what a dead letter is about, and why it is one."""
     topic, partition, offset, stage, kind = (
         (dict(out.headers)[f"__dlq.errors.{name}"] or b"").decode()
         for name in ("topic", "partition", "offset", "stage", "class")
     )
-    return topic, int(partition), int(offset), stage, kind
+    return topic, int(partition), int(offset), stage, kind, out.value
 
 
 def live(number: int, runs: int) -> None:
@@ -479,17 +478,19 @@ def live(number: int, runs: int) -> None:
 
 def test_the_ledger_lives_as_the_reference_does() -> None:
     """Whatever comes, and whatever is lost, what is put out is what the reference says."""
-    live(0, 15)
+    print("seed 0")
+    live(0, 30)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, PARTS_OF_LONG_RUN + 1))
 def test_the_ledger_lives_as_the_reference_does_for_long(number: int) -> None:
     """As the short run, in 100,000 steps over all seeds."""
+    print(f"seed {number}")
+    Lifecycle.seen.clear()
     begin, turn = Lifecycle.steps, 0
     while Lifecycle.steps - begin < STEPS_OF_EACH:
-        live(1000 * number + turn, 50)
+        live(1000 * number + turn, 25)
         turn += 1
-    print(f"seed {number}: {Lifecycle.steps - begin} steps, 0 divergences")
-    for name, count in sorted(Lifecycle.seen.items()):
-        print(f"    {name}: {count}")
+    print(f"{Lifecycle.steps - begin} steps, 0 divergences")
+    print(", ".join(f"{name} {count}" for name, count in sorted(Lifecycle.seen.items())))

@@ -98,11 +98,12 @@ class Course:
         self._silence = silence
         self._voices: dict[str, tuple[Label, str]] = {}
         self._passed: set[str] = set()
+        self._withdrew: set[str] = set()
         self._class: str | None = None
 
     def hear(self, said: Said) -> str | None:
         """Take an answer; return the kind of dead letter that it becomes, if it does."""
-        label, who = said.label, said.label.annotator
+        label = said.label
         if not said.fits:
             return "refused"
         if label.kind == "flag":
@@ -111,10 +112,7 @@ class Course:
         if not self.open:
             return self._hear_again(label, said.name)
         if label.kind == "retract":
-            if who in self._voices and not self.asked_again:
-                del self._voices[who]
-            else:
-                self._close("retracted", label, ())
+            self._take_back(label)
             return None
         if label.kind == "skip":
             return self._pass(label)
@@ -135,6 +133,17 @@ class Course:
         else:
             self._close("expired", _NOBODY, self._heard())
 
+    def _take_back(self, label: Label) -> None:
+        who = label.annotator
+        if who in self._withdrew:
+            return
+        if self.asked_again or not (who in self._voices or who in self._passed):
+            self._close("retracted", label, ())
+            return
+        self._voices.pop(who, None)
+        self._passed.discard(who)
+        self._withdrew.add(who)
+
     def _speak(self, label: Label, name: str) -> str | None:
         before = self._voices.get(label.annotator)
         if before is not None and label.kind == "label":
@@ -143,6 +152,7 @@ class Course:
             self._label(label, name, (*self._heard(), (label.annotator, name, label.time)))
             return None
         self._passed.discard(label.annotator)
+        self._withdrew.discard(label.annotator)
         # Who changes an answer speaks last.
         self._voices.pop(label.annotator, None)
         self._voices[label.annotator] = label, name
@@ -162,6 +172,7 @@ class Course:
         if label.annotator in self._passed:
             return None
         self._passed.add(label.annotator)
+        self._withdrew.discard(label.annotator)
         if len(self._voices) + len(self._passed) == self._opinions:
             if self._voices:
                 self._label(*next(iter(self._voices.values())), self._heard())

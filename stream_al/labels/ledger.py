@@ -54,8 +54,8 @@ class Open(msgspec.Struct, frozen=True, gc=False):
         The answers so far, where several annotators are asked.
     missing
         How many are to come.
-    passed
-        Who could not tell, where several annotators are asked.
+    passed, withdrew
+        Who could not tell, and who took an answer back, where several annotators are asked.
     """
 
     request: LabelRequest
@@ -63,6 +63,7 @@ class Open(msgspec.Struct, frozen=True, gc=False):
     given: tuple[Label, ...] = ()
     missing: int = 1
     passed: tuple[str, ...] = ()
+    withdrew: tuple[str, ...] = ()
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):
@@ -296,14 +297,21 @@ class Ledger:
             return self._labelled(entry, (*entry.given, label), label)
         kept = tuple(each for each in entry.given if each.annotator != label.annotator)
         given = (*kept, label)
-        passed = tuple(each for each in entry.passed if each != label.annotator)
+        passed = _without(entry.passed, label.annotator)
         missing = entry.missing - (not before and passed == entry.passed)
+        changed = msgspec.structs.replace(
+            entry,
+            given=given,
+            missing=missing,
+            passed=passed,
+            withdrew=_without(entry.withdrew, label.annotator),
+        )
         if missing > 0:
-            return Outcome("noted", entry=Open(entry.request, entry.since, given, missing, passed))
+            return Outcome("noted", entry=changed)
         if len({each.label for each in given}) == 1:
             return self._labelled(entry, given)
         request = msgspec.structs.replace(entry.request, disagreed=True)
-        changed = Open(request, entry.since, given, 1)
+        changed = msgspec.structs.replace(changed, request=request, missing=1)
         return Outcome("disagreed", entry=changed, ask=request)
 
     def _labelled(
@@ -324,8 +332,12 @@ class Ledger:
         if label.annotator in entry.passed:
             return Outcome("repeated", f"request {label.request_id!r} is passed so already")
         if entry.missing > 1:
-            passed, missing = (*entry.passed, label.annotator), entry.missing - 1
-            changed = msgspec.structs.replace(entry, passed=passed, missing=missing)
+            changed = msgspec.structs.replace(
+                entry,
+                missing=entry.missing - 1,
+                passed=(*entry.passed, label.annotator),
+                withdrew=_without(entry.withdrew, label.annotator),
+            )
             return Outcome("noted", entry=changed)
         if entry.given and not entry.request.disagreed:
             return self._labelled(entry, entry.given)
@@ -334,9 +346,19 @@ class Ledger:
 
     def _take_back(self, entry: Open, label: Label) -> Outcome:
         """Withdraw one's answer where another is still to come, else the request."""
-        kept = tuple(each for each in entry.given if each.annotator != label.annotator)
-        if len(kept) < len(entry.given) and not entry.request.disagreed:
-            changed = msgspec.structs.replace(entry, given=kept, missing=entry.missing + 1)
+        who = label.annotator
+        if who in entry.withdrew:
+            return Outcome("repeated", f"{who!r} took back the answer to {label.request_id!r}")
+        kept = tuple(each for each in entry.given if each.annotator != who)
+        passed = _without(entry.passed, who)
+        if (kept, passed) != (entry.given, entry.passed) and not entry.request.disagreed:
+            changed = msgspec.structs.replace(
+                entry,
+                given=kept,
+                missing=entry.missing + 1,
+                passed=passed,
+                withdrew=(*entry.withdrew, who),
+            )
             return Outcome("retracted", entry=changed)
         return Outcome("retracted", record=closed(entry.request, "retracted", label))
 
@@ -361,6 +383,10 @@ def _said_before(was: str | None, name: str | None, label: Label) -> Outcome:
         "conflicting",
         f"request {label.request_id!r} is answered {was!r} already; kind 'revise' changes that",
     )
+
+
+def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(each for each in names if each != name)
 
 
 def _refused(why: str) -> Outcome:
