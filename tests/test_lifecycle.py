@@ -471,6 +471,7 @@ def live(number: int, runs: int) -> None:
             stateful_step_count=STEPS_OF_LIFE,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )

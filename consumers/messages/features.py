@@ -81,7 +81,7 @@ class FeatureReader:
 
     def __init__(self, config: MessageConfig) -> None:
         begin = f"{config.features}." if config.features else ""
-        roles = (config.id, config.time, config.key, config.label)
+        roles = (config.id, config.time, config.key, config.label, config.source)
         self._roles = {
             role.removeprefix(begin) for role in roles if role and role.startswith(begin)
         }

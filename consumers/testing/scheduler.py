@@ -164,7 +164,9 @@ class Scheduler:
 
     def _go_down(self, actor: Actor, how: str) -> None:
         self.counts["ends"] += 1
-        actor.down_until = self.clock.now() + self.rng.choice([0.0, 1.0, 30.0])
+        down_s = self.rng.choice([0.0, 1.0, 30.0])
+        # Who was fenced by a double may learn of it only after the end of faults.
+        actor.down_until = self.clock.now() + (down_s if self._chaos else 0.0)
         self.tell(f"{actor.name} {how}")
 
     def _watch(self) -> None:

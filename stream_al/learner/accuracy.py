@@ -127,12 +127,16 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Point(msgspec.Struct, gc=False):
-    """A block: where it began, the running sums before it, and what it held."""
+    """A block: where it began, the running sums before it, and what it held.
+
+    `explored` says whether its explored event had a prediction, and so counts.
+    """
 
     number: int
     offset: int
     events: int
     confidence: float
+    explored: bool = False
     term: float | None = None
     labelled: int = 0
     right: int = 0
@@ -140,6 +144,7 @@ class _Point(msgspec.Struct, gc=False):
     def add(self, answer: _Answer, sign: int = 1) -> None:
         """Take in how a request ended, or take it out again."""
         if answer.term is not None:
+            self.explored = sign > 0
             self.term = answer.term.value if sign > 0 else None
         if answer.right is not None:
             self.labelled += sign
@@ -327,7 +332,7 @@ class Accuracy:
             begin[f"{topic}:{number}"] = first.offset
             events += part.tally.events - first.events
             confident += part.tally.confidence - first.confidence
-            blocks += len(part.recent)
+            blocks += sum(point.explored for point in part.recent)
             terms += [point.term for point in part.recent if point.term is not None]
             labelled += sum(point.labelled for point in part.recent)
             right += sum(point.right for point in part.recent)
