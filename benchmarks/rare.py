@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from stream_al import Config, GateConfig, SourceConfig
 from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
+from stream_al.learner.accuracy import Counted
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.weighted import count_limits
 from stream_al.records import Block, Prediction, Tally, encode
@@ -189,7 +190,7 @@ def play(cell: Cell, seed: int, folder: Path | None) -> Run:
     for i, ((_, requests), (following, _)) in enumerate(itertools.pairwise(blocks), 1):
         taken += requests
         for one in requests:
-            qualities.take(one)
+            qualities.take(Counted.of(one))
         quality = qualities.estimate([following.before], ALPHA).get(RARE)
         last = following.begin - 1
         truth = _scores(float(hits[last]), float(positives[last]), float(predicted[last]))

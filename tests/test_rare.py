@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from stream_al.learner.accuracy import Accuracy, Counted
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.weighted import Ranked, count_limits, unanswered_limits
 from stream_al.records import Block, Tally
@@ -121,7 +122,7 @@ def played(
     for so_far in stream(seed, p_policy, missing, blocks):
         requests, truth = so_far
         for record in requests:
-            qualities.take(record)
+            qualities.take(Counted.of(record))
         taken += requests
     return qualities, truth, taken
 
@@ -162,7 +163,7 @@ def test_limits_hold_at_all_times(missing: float) -> None:
         qualities, fine = ClassQualities(), True
         for requests, truth in stream(seed, missing=missing, blocks=100):
             for record in requests:
-                qualities.take(record)
+                qualities.take(Counted.of(record))
             quality = rare(qualities, truth)
             for name, at in truth.figures.items():
                 figure = getattr(quality, name)
@@ -199,7 +200,7 @@ def test_everything_asked_for_is_exact() -> None:
         p = rng.random()
         positive = rng.random() < p
         truth.add(p, positive)
-        qualities.take(ended(offset // LENGTH, offset, p, positive, 1.0, False))
+        qualities.take(Counted.of(ended(offset // LENGTH, offset, p, positive, 1.0, False)))
     quality = rare(qualities, truth)
     for name, at in truth.figures.items():
         figure = getattr(quality, name)
@@ -220,7 +221,7 @@ def test_picks_beyond_doubt_leave_precision_beyond_doubt() -> None:
             if i in (0, 7):
                 propensity = 1.0 if i == 0 else 1.0 / LENGTH
                 record = ended(number, number * LENGTH + i, p, positive, propensity, i == 7)
-                qualities.take(record)
+                qualities.take(Counted.of(record))
     precision = rare(qualities, truth).precision
     assert precision is not None
     assert precision.lower == pytest.approx(precision.upper) == pytest.approx(17 / 50)
@@ -235,7 +236,7 @@ def test_missed_positives_stand_for_a_block_each() -> None:
             truth.add(0.01, positive)
             if i == 7:
                 record = ended(number, number * LENGTH + i, 0.01, positive, 1.0 / LENGTH, True)
-                qualities.take(record)
+                qualities.take(Counted.of(record))
     prevalence = rare(qualities, truth).prevalence
     low, high = count_limits(6.0, 0.05 / 2.0 * 0.8)
     assert prevalence.value == pytest.approx(6 / 60)
@@ -251,7 +252,7 @@ def test_answers_stand_for_picks_without_one() -> None:
         positive = offset % 4 == 0 and offset < 80
         truth.add(p, positive)
         record = ended(offset // LENGTH, offset, p, positive, 1.0, False)
-        qualities.take(closed(record) if offset % 8 < 4 else record)
+        qualities.take(Counted.of(closed(record) if offset % 8 < 4 else record))
     precision = rare(qualities, truth).precision
     assert precision is not None
     assert precision.value == pytest.approx(20 / 100)
@@ -271,22 +272,62 @@ def test_a_class_met_late_has_its_past() -> None:
                     record = msgspec.structs.replace(
                         record, prediction="other", probabilities=early, label="other"
                     )
-                qualities.take(record)
+                qualities.take(Counted.of(record))
         # Stands among all that came before the class was known.
-        qualities.take(ended(200, 200 * LENGTH, 0.0, True, 1.0 / LENGTH, True))
+        qualities.take(Counted.of(ended(200, 200 * LENGTH, 0.0, True, 1.0 / LENGTH, True)))
     found = [q.estimate([truth.tally])["rare"] for q in (declared, learnt)]
     assert found[0] == found[1]
     assert found[0].average_precision is not None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_that_change_count_as_if_they_had_come_at_once(seed: int) -> None:
+    """Revised, withdrawn and late answers leave the figures that the last answers give alone."""
+    rng = random.Random(seed)
+    at_once, restated, accuracy = ClassQualities(), ClassQualities(), Accuracy()
+    first: list[Labelled | Closed] = []
+    last: list[Labelled | Closed] = []
+    for requests, _ in stream(seed, missing=0.1, blocks=120):
+        for record in requests:
+            record = msgspec.structs.replace(record, request_no=len(first))
+            first.append(record)
+            other: Labelled | Closed = record
+            if isinstance(record, Labelled) and rng.random() < 0.3:
+                name = "other" if record.label == "rare" else "rare"
+                other = msgspec.structs.replace(record, label=name, was=record.label)
+                other = closed(record) if rng.random() < 0.5 else other
+            last.append(other)
+    for record in first:
+        for counted in accuracy.take(record):
+            restated.take(counted)
+    changed = [two for one, two in zip(first, last, strict=True) if one is not two]
+    rng.shuffle(changed)
+    for record in changed:
+        for counted in accuracy.take(record):
+            restated.take(counted)
+    whole = max(record.block.number for record in last if record.block is not None)
+    for record in last:
+        if record.block is not None and record.block.number < whole:
+            at_once.take(Counted.of(record))
+    assert len(changed) > 20
+    tallies = [Tally(0, {"other": (2000, 1500.0, 1500.0), "rare": (400, 300.0, 300.0)})]
+    one, two = (quality.estimate(tallies)["rare"] for quality in (at_once, restated))
+    assert (one.positives, one.drawn_positives) == (two.positives, two.drawn_positives)
+    for name in ("prevalence", "recall", "precision", "f1", "average_precision"):
+        want, got = getattr(one, name), getattr(two, name)
+        assert [got.value, got.lower, got.upper] == pytest.approx(
+            [want.value, want.lower, want.upper]
+        )
 
 
 def test_what_says_nothing_is_left_out() -> None:
     """Requests without a block or before the first prediction, and no events, change nothing."""
     qualities = ClassQualities()
     record = ended(0, 0, 0.9, True, 1.0, False)
-    qualities.take(msgspec.structs.replace(record, block=None))
-    qualities.take(msgspec.structs.replace(record, prediction=None, probabilities={}))
+    qualities.take(Counted.of(msgspec.structs.replace(record, block=None)))
+    qualities.take(Counted.of(msgspec.structs.replace(record, prediction=None, probabilities={})))
     assert qualities.estimate([Tally(3)]) == {}
-    qualities.take(record)
+    qualities.take(Counted.of(record))
     assert qualities.estimate([]) == {}
 
 
@@ -296,9 +337,10 @@ def test_classes_are_bounded() -> None:
     for i in range(40):
         record = ended(i, i * LENGTH, 0.9, True, 0.05, True)
         name = f"class {i}"
-        qualities.take(
-            msgspec.structs.replace(record, label=name, prediction=name, probabilities={name: 1.0})
+        record = msgspec.structs.replace(
+            record, label=name, prediction=name, probabilities={name: 1.0}
         )
+        qualities.take(Counted.of(record))
         sums[name] = (LENGTH, float(LENGTH), float(LENGTH))
     assert list(qualities.estimate([Tally(0, sums)])) == [f"class {i}" for i in range(32)]
 
@@ -309,7 +351,7 @@ def test_state_travels() -> None:
     copy = pickle.loads(pickle.dumps(qualities))  # noqa: S301 - made two words ago
     for one in (qualities, copy):
         for record in taken[:50]:
-            one.take(record)
+            one.take(Counted.of(record))
     assert copy.estimate([truth.tally]) == qualities.estimate([truth.tally])
 
 

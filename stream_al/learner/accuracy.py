@@ -11,7 +11,7 @@ from stream_al.learner.interval import radius
 from stream_al.records import Block, Tally
 from stream_al.training import Ended, Labelled
 
-__all__ = ["Accuracy", "Estimate", "Rolling"]
+__all__ = ["Accuracy", "Counted", "Estimate", "Rolling"]
 
 _WINDOW = 200
 """Blocks of each partition that the rolling estimate looks back."""
@@ -78,6 +78,27 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True):
     begin: dict[str, int]
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """A request that counts from now on, or, with a `sign` of -1, no longer does as it did.
+
+    Attributes
+    ----------
+    ended
+        What does not change: the event and its decision.
+    label
+        The answer that counts; None without one.
+    """
+
+    ended: Ended
+    label: str | None
+    sign: int = 1
+
+    @staticmethod
+    def of(ended: Ended) -> Counted:
+        """Count a request as it ended."""
+        return Counted(ended, ended.label if isinstance(ended, Labelled) else None)
+
+
 class _Term(msgspec.Struct, frozen=True, gc=False):
     """An explored event: what its answer, if it has one, adds to the model's own confidence.
 
@@ -119,9 +140,10 @@ class _Sums:
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    """How a request that counts has ended: its block, its term if explored, and as how right."""
+    """How a request that counts has ended: its block, its answer, its term if explored."""
 
     block: int
+    label: str | None
     term: _Term | None
     right: bool | None
 
@@ -163,14 +185,14 @@ class _Part:
         self._open: dict[int, Ended] = {}
         self._counted: dict[int, _Answer] = {}
 
-    def take(self, ended: Ended, sums: _Sums) -> list[Ended]:
+    def take(self, ended: Ended, sums: _Sums) -> list[Counted]:
         number = ended.request_no
-        complete: list[Ended] = []
+        complete: list[Counted] = []
         if number < self.next_no:
             if number in self._open:
                 self._open[number] = ended
             elif ended.block is not None:
-                self._restate(number, _answer(ended, ended.block), sums)
+                return self._restate(number, ended, _answer(ended, ended.block), sums)
             return complete
         self._early[number] = ended
         while (following := self._early.pop(self.next_no, None)) is not None:
@@ -184,10 +206,10 @@ class _Part:
             self.next_no += 1
         return complete
 
-    def _complete(self, sums: _Sums) -> list[Ended]:
+    def _complete(self, sums: _Sums) -> list[Counted]:
         tally = self.tally
         point = _Point(self.block, self.offset, tally.events, tally.confidence)
-        complete = list(self._open.values())
+        complete = []
         for number, ended in self._open.items():
             if ended.block is None:
                 continue
@@ -195,6 +217,7 @@ class _Part:
             if answer.term is not None:
                 sums.add(answer.term)
             point.add(answer)
+            complete.append(Counted.of(ended))
             self._counted[number] = answer
             if len(self._counted) > _REMEMBERED:
                 del self._counted[next(iter(self._counted))]
@@ -202,11 +225,11 @@ class _Part:
         self.recent.append(point)
         return complete
 
-    def _restate(self, number: int, answer: _Answer, sums: _Sums) -> None:
+    def _restate(self, number: int, ended: Ended, answer: _Answer, sums: _Sums) -> list[Counted]:
         """Count a request otherwise that has counted; what is long ago stays as it is."""
         before = self._counted.get(number)
         if before is None:
-            return
+            return []
         self._counted[number] = answer
         for each, sign in ((before, -1), (answer, 1)):
             if each.term is not None:
@@ -214,15 +237,17 @@ class _Part:
             for point in self.recent:
                 if point.number == each.block:
                     point.add(each, sign)
+        return [Counted(ended, before.label, -1), Counted.of(ended)]
 
 
 def _answer(ended: Ended, block: Block) -> _Answer:
     """Say how an event counts; one before the first prediction does not."""
+    label = Counted.of(ended).label
     if ended.prediction is None:
-        return _Answer(block.number, None, None)
-    right = ended.label == ended.prediction if isinstance(ended, Labelled) else None
+        return _Answer(block.number, label, None, None)
+    right = None if label is None else label == ended.prediction
     if not ended.explored:
-        return _Answer(block.number, None, right)
+        return _Answer(block.number, label, None, right)
     length, confidence = float(block.length), ended.probabilities[ended.prediction]
     term = _Term(
         value=None if right is None else length * (right - confidence),
@@ -231,7 +256,7 @@ def _answer(ended: Ended, block: Block) -> _Answer:
         least=-length * confidence,
         most=length * (1.0 - confidence),
     )
-    return _Answer(block.number, term, right)
+    return _Answer(block.number, label, term, right)
 
 
 class Accuracy:
@@ -252,13 +277,14 @@ class Accuracy:
         self._parts: dict[tuple[str, int], _Part] = {}
         self._sums = _Sums()
 
-    def take(self, ended: Ended) -> list[Ended]:
+    def take(self, ended: Ended) -> list[Counted]:
         """Take note of how a request ended, or that it ended otherwise than was said before.
 
         Returns
         -------
-        list of Ended
-            The requests, in order, of the blocks that this makes complete.
+        list of Counted
+            The requests, in order, of the blocks that this makes complete; and where one ended
+            otherwise that has counted, that it no longer counts as it did but as it does now.
         """
         place = ended.topic, ended.partition
         part = self._parts.get(place)

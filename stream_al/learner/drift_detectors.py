@@ -99,7 +99,7 @@ class Scale:
         As of `window`.
     """
 
-    __slots__ = ("_delta", "_mean", "_reference", "_squares", "_window", "count")
+    __slots__ = ("_delta", "_deviation", "_mean", "_reference", "_squares", "_window", "count")
 
     def __init__(self, reference: int, delta: float) -> None:
         self._reference = reference
@@ -109,15 +109,15 @@ class Scale:
     def restart(self) -> None:
         """Forget everything."""
         self.count = 0
-        self._mean = self._squares = 0.0
+        self._mean = self._squares = self._deviation = 0.0
         self._window = window(self._delta)
 
     def standardise(self, value: float) -> float:
         """Return the value as standard deviations from the mean, within ±3; 0 if unknown yet."""
-        if self.count < _ENOUGH or self._squares <= 0.0:
+        if not self._deviation:
             return 0.0
-        z = (value - self._mean) / math.sqrt(self._squares / self.count)
-        return min(max(z, -_FAR), _FAR)
+        z = (value - self._mean) / self._deviation
+        return -_FAR if z < -_FAR else _FAR if z > _FAR else z
 
     def observe(self, value: float) -> float | None:
         """Take in a value.
@@ -132,6 +132,8 @@ class Scale:
             away = value - self._mean
             self._mean += away / self.count
             self._squares += away * (value - self._mean)
+            if self.count >= _ENOUGH:
+                self._deviation = math.sqrt(max(0.0, self._squares) / self.count)
         # Within [0, 1], as the window's bound takes for granted.
         z = self.standardise(value)
         self._window.update(0.5 + z / (2.0 * _FAR))

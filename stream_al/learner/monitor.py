@@ -22,7 +22,7 @@ from stream_al.training import Ended, Labelled
 
 __all__ = ["DriftReport", "Insight", "Monitor"]
 
-_LOOK_EVERY = 10
+_LOOK_EVERY = 20
 """Explored labels between two looks at the warning signs: looking costs more than counting."""
 
 
@@ -112,8 +112,8 @@ class Monitor:
             Whether drift was found that calls for a response.
         """
         self._version = offset + 1
-        for ended in self.accuracy.take(record):
-            self._classes.take(ended)
+        for counted in self.accuracy.take(record):
+            self._classes.take(counted)
         self._agreement.take_ended(record)
         if not isinstance(record, Labelled) or record.was is not None or record.late:
             # What changes an answer says nothing new of the stream.

@@ -7,10 +7,10 @@ from statistics import NormalDist
 
 import msgspec
 
+from stream_al.learner.accuracy import Counted
 from stream_al.learner.calibration import log_odds, sigmoid
 from stream_al.learner.weighted import Ranked, Side, count_limits, unanswered_limits
 from stream_al.records import Tally
-from stream_al.training import Ended, Labelled
 
 __all__ = ["ClassQualities", "ClassQuality", "Figure"]
 
@@ -84,15 +84,17 @@ class _Class:
         self.ranked.add_many(0, False, False, float(before.certain_answered), 0.0, certain=True)
         self.ranked.add_many(0, False, False, before.weight, squares, certain=False)
 
-    def add(self, name: str, ended: Ended, weight: float) -> None:
+    def add(self, name: str, counted: Counted, weight: float) -> None:
+        ended, sign = counted.ended, counted.sign
         predicted = name == ended.prediction
         probability = ended.probabilities.get(name, 0.0)
-        hit = isinstance(ended, Labelled) and ended.label == name
-        self.sides[predicted].add(ended, probability, hit, weight)
-        self.positives += hit
-        self.drawn_positives += hit and weight > 1.0
-        if isinstance(ended, Labelled):
-            self.ranked.add(probability, predicted, hit, weight, certain=weight == 1.0)
+        hit = None if counted.label is None else counted.label == name
+        self.sides[predicted].add(probability, hit, weight, sign)
+        if hit is None:
+            return
+        self.positives += sign * hit
+        self.drawn_positives += sign * (hit and weight > 1.0)
+        self.ranked.add(probability, predicted, hit, weight, weight == 1.0, sign)
 
 
 class _Range(msgspec.Struct, frozen=True):
@@ -136,26 +138,27 @@ class ClassQualities:
         self._squares = 0.0
         self._reach = 0.0
 
-    def take(self, ended: Ended) -> None:
-        """Take note of a request that ended.
+    def take(self, counted: Counted) -> None:
+        """Take note of a request that counts, or no longer does.
 
         Requests come block by block, each block once, when all of its requests have ended, so
         that events of the classes which are answered sooner do not count sooner.
         """
+        ended, label, sign = counted.ended, counted.label, counted.sign
         block, prediction = ended.block, ended.prediction
         if block is None or prediction is None:
             return
         self._reach = max(self._reach, float(block.length))
-        if isinstance(ended, Labelled):
-            self._meet(ended.label)
+        if label is not None:
+            self._meet(label)
         weight = 1.0 if ended.propensity >= _CERTAIN else 1.0 / ended.propensity
         for name in ended.probabilities:
             self._meet(name)
         for name, known in self._classes.items():
-            known.add(name, ended, weight)
-        self._all.add(ended, 0.0, False, weight)
-        if weight > 1.0 and isinstance(ended, Labelled):
-            self._squares += weight * weight
+            known.add(name, counted, weight)
+        self._all.add(0.0, None if label is None else False, weight, sign)
+        if weight > 1.0 and label is not None:
+            self._squares += sign * weight * weight
 
     def _meet(self, name: str) -> None:
         if name not in self._classes and len(self._classes) < _MOST_CLASSES:

@@ -24,7 +24,7 @@ _Answer: TypeAlias = tuple[str, dict[str, float]]
 _REFERENCE, _PICKS, _COLUMNS = 500, 200, 64
 """Of traffic and of picks, how many of the last are kept; the first so many features of them."""
 
-_EVERY, _CENTRES = 100, 8
+_EVERY, _CENTRES = 200, 8
 """Picks between two looks for a region; picks it is looked for around. Of a region that has half
 of the picks, eight draws miss one in 256."""
 

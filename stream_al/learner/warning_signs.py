@@ -200,29 +200,42 @@ class _Recalls:
     def __init__(self) -> None:
         # Each with how many explored answers, and right ones, all classes had before.
         self._window: deque[tuple[bool, int, int]] = deque()
-        self._past = self._past_right = 0
-        self.lag: float | None = None
-        self.recent = self.before = 0.0
+        self._past = self._past_right = self._mine = 0
 
     def add(self, right: bool, answers: int, rights: int) -> None:
         window = self._window
         window.append((right, answers, rights))
+        self._mine += right
         if len(window) <= _RECENT:
             return
         left, _, _ = window.popleft()
+        self._mine -= left
         self._past += 1
         self._past_right += left
+
+    @property
+    def recent(self) -> float:
+        return self._mine / _RECENT
+
+    @property
+    def before(self) -> float:
+        return self._past_right / self._past
+
+    @property
+    def lag(self) -> float | None:
+        if self._past < _RECENT:
+            return None
+        window, mine = self._window, self._mine
         _, answers_then, rights_then = window[0]
-        mine = sum([each for each, _, _ in window])
+        right, answers, rights = window[-1]
         others = answers + 1 - answers_then - _RECENT
         others_before = answers_then - self._past
-        if min(self._past, others, others_before) < _RECENT:
-            return
+        if min(others, others_before) < _RECENT:
+            return None
         recent = wilson(mine, _RECENT, _ALPHA)
         before = wilson(self._past_right, self._past, _ALPHA)
         others_right = rights + right - rights_then - mine
         gap = difference(wilson(others_right, others, _ALPHA), recent)
         others_right_before = rights_then - self._past_right
         gap_before = difference(wilson(others_right_before, others_before, _ALPHA), before)
-        self.lag = min(gap.lower, difference(gap, gap_before).lower)
-        self.recent, self.before = mine / _RECENT, self._past_right / self._past
+        return min(gap.lower, difference(gap, gap_before).lower)

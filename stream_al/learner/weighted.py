@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_al.learner.calibration import log_odds
-from stream_al.training import Ended, Labelled
 
 __all__ = ["Precision", "Ranked", "Side", "bin_of", "count_limits", "unanswered_limits"]
 
@@ -178,21 +177,33 @@ class Side:
         """How many drawn requests an answer to one stands for."""
         return self.drawn / self.drawn_answered if self.drawn_answered else 1.0
 
-    def add(self, ended: Ended, probability: float, hit: bool, weight: float) -> None:
-        """Take in a request that ended: probability of the class, and whether the answer was it."""
-        answered = isinstance(ended, Labelled)
+    def add(self, probability: float, hit: bool | None, weight: float, sign: int = 1) -> None:
+        """Take in a request that ended, or take it out again.
+
+        Parameters
+        ----------
+        probability
+            Of the class, as of the decision.
+        hit
+            Whether the answer was the class; None without one.
+        weight
+            Events that it stands for; 1 if it was asked for with certainty.
+        sign
+            -1 to take out.
+        """
+        answered = hit is not None
         if weight == 1.0:
-            self.certain += 1
-            self.certain_answered += answered
-            self.certain_hits += hit
-            self.expected += probability
+            self.certain += sign
+            self.certain_answered += sign * answered
+            self.certain_hits += sign * bool(hit)
+            self.expected += sign * probability
             return
-        self.drawn += 1
-        if answered:
-            self.drawn_answered += 1
-            self.weight += weight
-            self.hits += weight * hit
-            self.excess += weight * (hit - probability)
+        self.drawn += sign
+        if hit is not None:
+            self.drawn_answered += sign
+            self.weight += sign * weight
+            self.hits += sign * weight * hit
+            self.excess += sign * weight * (hit - probability)
 
 
 class Ranked:
@@ -212,10 +223,17 @@ class Ranked:
         self._squares = _empty()
 
     def add(
-        self, probability: float, predicted: bool, positive: bool, weight: float, certain: bool
+        self,
+        probability: float,
+        predicted: bool,
+        positive: bool,
+        weight: float,
+        certain: bool,
+        sign: int = 1,
     ) -> None:
-        """Take in an answer that stands for `weight` events."""
-        self.add_many(bin_of(probability), predicted, positive, weight, weight * weight, certain)
+        """Take in an answer that stands for `weight` events; with a `sign` of -1, out again."""
+        sums = sign * weight, sign * weight * weight
+        self.add_many(bin_of(probability), predicted, positive, *sums, certain)
 
     def add_many(
         self,
