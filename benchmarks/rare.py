@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from stream_al import Config, GateConfig, SourceConfig
 from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
-from stream_al.learner.accuracy import Counted
+from stream_al.learner.blocks import Counted
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.weighted import count_limits
 from stream_al.records import Block, Prediction, Tally, encode

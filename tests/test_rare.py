@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_al.learner.accuracy import Accuracy, Counted
+from stream_al.learner.accuracy import Accuracy
+from stream_al.learner.blocks import Counted
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.weighted import Ranked, count_limits, unanswered_limits
 from stream_al.records import Block, Tally

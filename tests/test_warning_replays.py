@@ -50,6 +50,14 @@ def overlapping(events: int, copies: int) -> Iterator[Row]:
         yield {f"x{i}": x for i in range(copies)}, label
 
 
+def one_number(events: int) -> Iterator[Row]:
+    """Two classes that one number tells apart."""
+    draws = random.Random(3)
+    for _ in range(events):
+        x = draws.gauss(0, 2)
+        yield {"x0": x}, "b" if x > 0 else "a"
+
+
 @pytest.mark.parametrize(("calibrate", "on"), [(False, True), (True, False)])
 def test_calibration(calibrate: bool, on: bool) -> None:
     """Copies of one feature make naive Bayes too sure of itself; calibration takes that back."""
@@ -73,8 +81,6 @@ def test_agreement(harder: bool) -> None:
         return OTHER[truth] if wrong else truth
 
     gate = GateConfig(budget=0.3, second_opinion=1.0)
-    draw = random.Random(3)
-    rows = (({"x0": x}, "b" if x > 0 else "a") for x in (draw.gauss(0, 2) for _ in range(6000)))
-    sign = warned(Config(gate=gate, learner=PLAIN), rows, answer)["agreement"]
+    sign = warned(Config(gate=gate, learner=PLAIN), one_number(6000), answer)["agreement"]
     assert sign.value is not None
     assert sign.on == harder

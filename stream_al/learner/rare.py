@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import msgspec
 
-from stream_al.learner.accuracy import Counted
+from stream_al.learner.blocks import Counted
 from stream_al.learner.calibration import log_odds, sigmoid
 from stream_al.learner.weighted import Ranked, Side, count_limits, unanswered_limits
 from stream_al.records import Tally
