@@ -159,6 +159,29 @@ def test_numbers_that_differ_look_different(replays: dict[str, Recorded]) -> Non
     assert why(near) == ("Not asked. The score of 0.499999999 stayed below the threshold of 0.5.")
 
 
+@pytest.mark.parametrize(
+    ("reason", "begins", "ends"),
+    [
+        (
+            "boost",
+            "Asked by the policy, which an operator had told to ask more.",
+            "did not matter.",
+        ),
+        ("burst", "Asked by the policy, which asks more since drift was found.", "did not matter."),
+        ("paused", "Not asked.", "An operator has paused the policy."),
+    ],
+)
+def test_what_the_policy_was_told_is_told(
+    replays: dict[str, Recorded], reason: str, begins: str, ends: str
+) -> None:
+    """Where an operator or a drift stood in the policy's place, the words say so."""
+    row = next(r for r in replays[DEFAULT].rows if r.reason == "confident")
+    p = 0.0 if reason == "paused" else 1.0
+    words = why(msgspec.structs.replace(row, reason=reason, p_policy=p))
+    assert words.startswith(begins)
+    assert words.endswith(ends)
+
+
 @pytest.mark.parametrize("model", ["logistic", "hoeffding-tree"])
 def test_recomputed_weights_are_those_that_were_kept(tmp_path: Path, model: str) -> None:
     """What is folded and weighed afterwards equals, to the bit, what asked decisions kept."""

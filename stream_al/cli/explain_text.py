@@ -142,6 +142,10 @@ def why(decision: Prediction) -> str:
             told = [f"Asked by the policy, and by exploration: {pick}."]
         case "explore":
             told = [f"Asked by exploration: {pick}."]
+        case "boost":
+            told = ["Asked by the policy, which an operator had told to ask more."]
+        case "burst":
+            told = ["Asked by the policy, which asks more since drift was found."]
         case _:
             told = ["Not asked."]
     if len(decision.probabilities) < 2:
@@ -153,12 +157,16 @@ def _policy_told(decision: Prediction) -> str:
     """Say what the policy made of the event, whatever exploration did."""
     score, threshold = _told_apart(decision.score, decision.threshold)
     reason, p = decision.reason, decision.p_policy
+    if reason == "paused":
+        return "An operator has paused the policy."
     if 0.0 < p < 1.0:
         said = "yes" if reason in ("policy", "both") else "no"
         return (
             f"At the score of {score} the policy asks with probability {p:.4g}, by a draw; "
             f"the draw said {said}."
         )
+    if p > 0.0 and decision.score < decision.threshold:
+        return f"The score of {score}, below the threshold of {threshold}, did not matter."
     if p > 0.0:
         return f"The score of {score} reached the threshold of {threshold}."
     tokens, one = _told_apart(decision.tokens, 1.0)

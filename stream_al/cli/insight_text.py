@@ -17,6 +17,13 @@ def insight_lines(insight: Insight) -> list[str]:
         f"accuracy          {value:>12}   {estimate.lower:.4f} to {estimate.upper:.4f} (95 %, "
         f"at all times), {estimate.blocks:,} blocks"
     )
+    epoch = insight.epoch
+    if epoch.epoch > 1:
+        value = "-" if epoch.value is None else f"{epoch.value:.4f}"
+        lines.append(
+            f"since drift       {value:>12}   {epoch.lower:.4f} to {epoch.upper:.4f}, "
+            f"{epoch.blocks:,} blocks"
+        )
     naive = "-" if rolling.naive is None else f"{rolling.naive:.4f}"
     lines.append(f"naive, lately     {naive:>12}   of labelled events, mostly hard ones: too low")
     if estimate.unanswered:

@@ -102,6 +102,15 @@ class GateConfig(Section, frozen=True, kw_only=True):
         Share of what the policy would ask that it asks in maintenance, in [0, 1].
     on_warning
         While a warning sign is on: only ``report`` it, or let the policy ask at ``random``.
+    on_drift
+        For `drift_events` events after an alarm by residuals or errors: only ``report`` it (what
+        the learner does is `learner.on_drift`); ``burst``: ask while there are tokens, whatever
+        the scores; ``explore``: from the next block on spend `drift_explore` of the budget on
+        exploration. Neither raises the budget.
+    drift_events
+        Events of each partition, at least 1.
+    drift_explore
+        Share of the budget in (0, 1].
     second_opinion
         Share of requests that two annotators are to answer, drawn by key.
     salt
@@ -120,6 +129,9 @@ class GateConfig(Section, frozen=True, kw_only=True):
     stop_when: tuple[StopName, ...] = ()
     floor: float = 0.2
     on_warning: Literal["report", "random"] = "report"
+    on_drift: Literal["report", "burst", "explore"] = "report"
+    drift_events: int = 2000
+    drift_explore: float = 0.9
     second_opinion: float = 0.0
     salt: int = 0
 

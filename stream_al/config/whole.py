@@ -118,6 +118,11 @@ def problems(config: Config) -> list[tuple[str, str]]:
     need("gate.step", step is None or 0 < step < math.inf, "above 0 and finite", step)
     need("gate.observe_every", gate.observe_every >= 1, "at least 1", gate.observe_every)
     need("gate.floor", 0 <= gate.floor <= 1, "in [0, 1]", gate.floor)
+    need("gate.drift_events", gate.drift_events >= 1, "at least 1", gate.drift_events)
+    wide = gate.drift_explore
+    need("gate.drift_explore", 0 < wide <= 1, "in (0, 1]", wide)
+    explores = gate.on_drift != "explore" or gate.explore > 0
+    need("gate.explore", explores, "above 0 with gate.on_drift = 'explore'", gate.explore)
     second = gate.second_opinion
     need("gate.second_opinion", 0 <= second <= 1, "in [0, 1]", second)
     if gate.score == "risk":
@@ -196,6 +201,8 @@ def _live_problems(config: Config) -> list[tuple[str, str]]:
     wait = ledger.early_wait_s
     need("ledger.early_wait_s", 0 <= wait < math.inf, "at least 0 and finite", wait)
     need("ledger.early_limit", ledger.early_limit >= 0, "at least 0", ledger.early_limit)
+    need("ledger.gold_share", 0 <= ledger.gold_share <= 1, "in [0, 1]", ledger.gold_share)
+    need("ledger.gold_file", ledger.gold_file != "", "the name of a file", ledger.gold_file)
     need("ledger.remember", ledger.remember >= 1, "at least 1", ledger.remember)
     need("ledger.schema", ledger.schema >= 1, "at least 1", ledger.schema)
     versions = [str(version) for version in range(2, ledger.schema + 1)]

@@ -34,7 +34,7 @@ Weigh: TypeAlias = Callable[[Features, str], dict[str, float]]
 _checksummed = msgspec.msgpack.Encoder().encode
 
 
-Told: TypeAlias = Literal["pause", "boost", "random", "maintain"]
+Told: TypeAlias = Literal["pause", "boost", "burst", "random", "maintain"]
 """What the policy is told instead of what it would do: by an operator, or by the configuration."""
 
 
@@ -55,8 +55,10 @@ class GateState(msgspec.Struct):
         The open block; None before the first.
     unpredicted, sums
         Running `stream_al.records.Tally` of all events.
+    drifted, drift_end
+        Version of the drift that was responded to last, and event count at which that ends.
     sample_end, sampled
-        The same two for the block of the observed sample.
+        The same two as for exploration for the block of the observed sample.
     checksum
         Running checksum of events and decisions.
     version
@@ -76,11 +78,29 @@ class GateState(msgspec.Struct):
     picked: int = -1
     unpredicted: int = 0
     sums: dict[str, list[float]] = {}
+    drifted: int = 0
+    drift_end: int = 0
     sample_end: int = 0
     sampled: int = -1
     checksum: int = 0
     version: int = 0
     config_hash: str = ""
+
+
+class _Shares(msgspec.Struct, frozen=True):
+    """How the budget is shared: events in a block of exploration, its rate, and the policy's."""
+
+    length: int
+    explored: float
+    policy: float
+
+    @staticmethod
+    def of(budget: float, explore: float) -> _Shares:
+        length = block_length(budget * explore)
+        explored = 1.0 / length if length else 0.0
+        rate = budget - explored
+        # What exploration leaves over when it takes the whole budget is rounding, not a rate.
+        return _Shares(length, explored, rate if rate > 1e-9 else 0.0)
 
 
 class Gate:
@@ -110,15 +130,14 @@ class Gate:
     ) -> None:
         self.config = config
         self.config_hash = content_hash(config) if config_hash is None else config_hash
-        self.block_length = block_length(config.budget * config.explore)
-        explored = 1.0 / self.block_length if self.block_length else 0.0
-        rate = config.budget - explored
-        # What exploration leaves over when it takes the whole budget is rounding, not a rate.
-        self.rate = rate if rate > 1e-9 else 0.0
+        self._usual = _Shares.of(config.budget, config.explore)
+        self._drifted = self._usual
+        if config.on_drift == "explore":
+            self._drifted = _Shares.of(config.budget, max(config.explore, config.drift_explore))
+        self.block_length, self.rate = self._usual.length, self._usual.policy
         self.capacity = config.burst - (1.0 if self.block_length else 0.0) if self.rate else 0.0
         self.score = make_score(config) if score is None else score
         self.policy = make_policy(config, self.rate or config.budget) if policy is None else policy
-        self._explored = explored
 
     def fresh_state(self) -> GateState:
         """Return the state before a partition's first event."""
@@ -136,6 +155,19 @@ class Gate:
         state.tokens = max(0.0, min(state.tokens, self.capacity) - 1.0)
         state.block_end, state.picked = state.events, -1
         state.config_hash = self.config_hash
+
+    def respond(self, state: GateState, version: int) -> None:
+        """Respond to a drift, once, from the next event on.
+
+        Parameters
+        ----------
+        version
+            Of the model as of the drift found last; 0: none was.
+        """
+        if version > state.drifted:
+            state.drifted = version
+            if self.config.on_drift != "report":
+                state.drift_end = state.events + self.config.drift_events
 
     def decide(
         self,
@@ -177,7 +209,9 @@ class Gate:
         t = state.events
         if t == state.block_end and self.block_length:
             self._open_block(state, offset, partition)
-        block = state.block
+        block, shares = state.block, self._usual
+        if block is not None and block.length == self._drifted.length:
+            shares = self._drifted
         explored = t == state.picked
         if t == state.sample_end:
             self._open_sample_block(state, partition)
@@ -190,17 +224,19 @@ class Gate:
                 score = 0.0 if score < 0.0 else 1.0
 
         level, policy = state.level, self.policy
-        tokens = state.tokens + self.rate
+        tokens = state.tokens + shares.policy
         if tokens > self.capacity:
             tokens = self.capacity
         threshold, p_policy = policy.propose(level, score)
+        if t < state.drift_end and told is None and config.on_drift == "burst":
+            told = "burst"
         if told is not None:
             if told == "random":
-                threshold, p_policy = 0.0, self.rate
+                threshold, p_policy = 0.0, shares.policy
             elif told == "maintain":
                 p_policy *= config.floor
             else:
-                p_policy = 1.0 if told == "boost" else 0.0
+                p_policy = 0.0 if told == "pause" else 1.0
         if tokens < 1.0:
             reason = "budget" if p_policy > 0.0 else "confident"
             p_policy = 0.0
@@ -218,7 +254,7 @@ class Gate:
                 level = policy.moved(level, score, chosen)
             if chosen:
                 tokens -= 1.0
-                reason = "boost" if told == "boost" else "policy"
+                reason = told if told == "boost" or told == "burst" else "policy"
         if told == "pause":
             reason = "paused"
         if explored:
@@ -251,7 +287,7 @@ class Gate:
             expected = sums[prediction]
             expected[0] += 1.0
             expected[1] += probabilities[prediction]
-        propensity = 1.0 - (1.0 - self._explored) * (1.0 - p_policy)
+        propensity = 1.0 - (1.0 - shares.explored) * (1.0 - p_policy)
         weighed = (weigh(event.features, prediction) if prediction else {}) if asked else None
         # By position: by name would cost a fifth of the whole decision.
         predicted = Prediction(
@@ -311,7 +347,8 @@ class Gate:
         return bool(share) and keyed.uniform("opinion", self.config.salt, partition, offset) < share
 
     def _open_block(self, state: GateState, offset: int, partition: int) -> None:
-        number, length = 0 if state.block is None else state.block.number + 1, self.block_length
+        number = 0 if state.block is None else state.block.number + 1
+        length = (self._drifted if state.events < state.drift_end else self._usual).length
         sums = {
             name: (int(n), confidence, mass) for name, (n, confidence, mass) in state.sums.items()
         }

@@ -33,6 +33,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         Blocks of exploration up to the watermark; those among them whose request was closed.
     watermark
         By ``topic:partition``: all requests below this offset have ended.
+    epoch
+        Which epoch it is about, from 1; 0: all since the start.
     """
 
     value: float | None
@@ -45,6 +47,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     unanswered: int
     watermark: dict[str, int]
+    epoch: int = 0
 
 
 class Rolling(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +87,16 @@ class Accuracy:
     first sum comes with the records, of the second only explored events are random. Blocks count
     in the order of the stream and not of the answers, since some classes are answered sooner: up
     to the watermark, the last block's end of each partition up to which every request has ended.
+
+    An epoch is what counts since something that was found in the log. Its limits hold at all
+    times and for all epochs at once: those of the j-th are for alpha / (j (j + 1)), which sums up
+    to alpha.
     """
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, int], Part] = {}
-        self._sums = Sums()
+        self._sums, self._epoch = Sums(), Sums()
+        self._epochs = 1
 
     def take(self, ended: Ended) -> list[Counted]:
         """Take note of how a request ended, or that it ended otherwise than was said before.
@@ -103,7 +111,13 @@ class Accuracy:
         part = self._parts.get(place)
         if part is None:
             part = self._parts[place] = Part()
-        return part.take(ended, self._sums)
+        return part.take(ended, self._sums, self._epoch)
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch, with the blocks of which no request has ended yet."""
+        self._epoch, self._epochs = Sums(), self._epochs + 1
+        for part in self._parts.values():
+            part.begin_epoch()
 
     @property
     def tallies(self) -> list[Tally]:
@@ -116,17 +130,36 @@ class Accuracy:
         return {f"{topic}:{number}": part.offset for (topic, number), part in self._parts.items()}
 
     def estimate(self, alpha: float = 0.05) -> Estimate:
-        """Estimate up to the watermark.
+        """Estimate up to the watermark, from the start.
 
         Parameters
         ----------
         alpha
             Probability that the limits ever miss, in (0, 1).
         """
-        terms = self._sums
-        tallies = self.tallies
-        events = sum(tally.events for tally in tallies)
-        confident = sum(tally.confidence for tally in tallies)
+        return self._estimate(self._sums, [(Tally(), tally) for tally in self.tallies], alpha, 0)
+
+    def epoch(self, alpha: float = 0.05) -> Estimate:
+        """Estimate up to the watermark, from the beginning of the last epoch.
+
+        Parameters
+        ----------
+        alpha
+            Probability that the limits of any epoch ever miss, in (0, 1).
+        """
+        spans = [
+            (part.epoch_tally, part.tally)
+            for part in self._parts.values()
+            if part.epoch_tally is not None
+        ]
+        j = self._epochs
+        return self._estimate(self._epoch, spans, alpha / (j * (j + 1)), j)
+
+    def _estimate(
+        self, terms: Sums, spans: list[tuple[Tally, Tally]], alpha: float, epoch: int
+    ) -> Estimate:
+        events = sum(end.events - begin.events for begin, end in spans)
+        confident = sum(end.confidence - begin.confidence for begin, end in spans)
         blocks = terms.answered + terms.unanswered
         value, lower, upper, worst, best = None, 0.0, 1.0, 0.0, 1.0
         if terms.answered > 0 and events:
@@ -145,10 +178,11 @@ class Accuracy:
             worst=worst,
             best=best,
             events=events,
-            unpredicted=sum(tally.unpredicted for tally in tallies),
+            unpredicted=sum(end.unpredicted - begin.unpredicted for begin, end in spans),
             blocks=blocks,
             unanswered=terms.unanswered,
             watermark=self.watermark,
+            epoch=epoch,
         )
 
     def rolling(self, z: float = 1.96) -> Rolling:

@@ -114,42 +114,63 @@ class _Point(msgspec.Struct, gc=False):
 
 
 class Part:
-    """What is known of one input partition, in the order of its requests."""
+    """What is known of one input partition, in the order of its requests.
+
+    Attributes
+    ----------
+    offset, tally
+        The watermark, and the running sums of all events below it.
+    epoch_tally
+        The running sums where the epoch begins; None while the watermark is below it.
+    recent
+        The last blocks below the watermark.
+    """
 
     def __init__(self) -> None:
-        self.next_no = 0
-        self.offset = self.block = 0
+        self.offset = 0
         self.tally = Tally()
+        self.epoch_tally: Tally | None = Tally()
+        self._next_no = self._block = self._epoch = 0
+        self._newest = -1
         self.recent: deque[_Point] = deque(maxlen=_WINDOW)
         self._early: dict[int, Ended] = {}
         self._open: dict[int, Ended] = {}
         self._counted: dict[int, _Answer] = {}
 
-    def take(self, ended: Ended, sums: Sums) -> list[Counted]:
-        """Take note of how a request ended; what follows counts in `sums` and is returned."""
+    def begin_epoch(self) -> None:
+        """Begin an epoch with the first block of which no request has ended yet."""
+        # Of the others some answers are known, and may be why an epoch begins.
+        self._epoch, self.epoch_tally = self._newest + 1, None
+
+    def take(self, ended: Ended, sums: Sums, epoch: Sums) -> list[Counted]:
+        """Take note of how a request ended; what follows counts in the sums and is returned."""
         number = ended.request_no
         complete: list[Counted] = []
-        if number < self.next_no:
+        if ended.block is not None and ended.block.number > self._newest:
+            self._newest = ended.block.number
+        if number < self._next_no:
             if number in self._open:
                 self._open[number] = ended
             elif ended.block is not None:
-                return self._restate(number, ended, _answer(ended, ended.block), sums)
+                return self._restate(number, ended, _answer(ended, ended.block), sums, epoch)
             return complete
         self._early[number] = ended
-        while (following := self._early.pop(self.next_no, None)) is not None:
+        while (following := self._early.pop(self._next_no, None)) is not None:
             block = following.block
             if block is not None:
-                if block.number != self.block:
+                if block.number != self._block:
                     # It stands in a later block, so the one before is complete.
-                    complete += self._complete(sums)
-                    self.block, self.offset, self.tally = block.number, block.begin, block.before
-                self._open[self.next_no] = following
-            self.next_no += 1
+                    complete += self._complete(sums, epoch)
+                    self._block, self.offset, self.tally = block.number, block.begin, block.before
+                if self.epoch_tally is None and block.number >= self._epoch:
+                    self.epoch_tally = block.before
+                self._open[self._next_no] = following
+            self._next_no += 1
         return complete
 
-    def _complete(self, sums: Sums) -> list[Counted]:
+    def _complete(self, sums: Sums, epoch: Sums) -> list[Counted]:
         tally = self.tally
-        point = _Point(self.block, self.offset, tally.events, tally.confidence)
+        point = _Point(self._block, self.offset, tally.events, tally.confidence)
         complete = []
         for number, ended in self._open.items():
             if ended.block is None:
@@ -157,6 +178,8 @@ class Part:
             answer = _answer(ended, ended.block)
             if answer.term is not None:
                 sums.add(answer.term)
+                if answer.block >= self._epoch:
+                    epoch.add(answer.term)
             point.add(answer)
             complete.append(Counted.of(ended))
             self._counted[number] = answer
@@ -166,7 +189,9 @@ class Part:
         self.recent.append(point)
         return complete
 
-    def _restate(self, number: int, ended: Ended, answer: _Answer, sums: Sums) -> list[Counted]:
+    def _restate(
+        self, number: int, ended: Ended, answer: _Answer, sums: Sums, epoch: Sums
+    ) -> list[Counted]:
         """Count a request otherwise that has counted; what is long ago stays as it is."""
         before = self._counted.get(number)
         if before is None:
@@ -175,6 +200,8 @@ class Part:
         for each, sign in ((before, -1), (answer, 1)):
             if each.term is not None:
                 sums.add(each.term, sign)
+                if each.block >= self._epoch:
+                    epoch.add(each.term, sign)
             for point in self.recent:
                 if point.number == each.block:
                     point.add(each, sign)

@@ -114,6 +114,8 @@ class Drift:
         Alarms by cause.
     last
         The last alarm of each cause that raised one.
+    called
+        Version of the last alarm that calls for a response; 0: none has.
     """
 
     def __init__(self, plan: DriftPlan | None = None) -> None:
@@ -121,6 +123,7 @@ class Drift:
         self._alarms: deque[Alarm] = deque(maxlen=_KEPT)
         self.counts: dict[Cause, int] = {"residual": 0, "error": 0, "features": 0}
         self.last: dict[Cause, Alarm] = {}
+        self.called = 0
         self._classes: set[str] = set()
         self._charts: dict[tuple[str, str | None], Chart] = {}
         self._charted = 0
@@ -228,6 +231,7 @@ class Drift:
         self.counts[cause] += 1
         self.last[cause] = alarm
         if alarm.calls:
+            self.called = alarm.version
             self._charted = 0
             for chart in self._charts.values():
                 chart.restart()

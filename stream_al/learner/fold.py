@@ -19,6 +19,7 @@ from stream_al.training import (
     Configured,
     Control,
     Flagged,
+    Gold,
     Labelled,
     TrainingRecord,
     Unsolicited,
@@ -221,6 +222,8 @@ class Fold:
             self.monitor.take(record, offset, self.learner)
         elif isinstance(record, Unsolicited):
             self.learner.learn_one(record.features, record.label, 1.0, offset)
+        elif isinstance(record, Gold):
+            self.monitor.take_gold(record)
         elif isinstance(record, Control):
             self.control = record
         elif not isinstance(record, Flagged | Voided):

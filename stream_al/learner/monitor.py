@@ -18,7 +18,7 @@ from stream_al.learner.stopping import Criterion, Stopping, StoppingState
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
 from stream_al.records import Observed
-from stream_al.training import Ended, Labelled
+from stream_al.training import Ended, Gold, Labelled
 
 __all__ = ["DriftReport", "Insight", "Monitor"]
 
@@ -38,8 +38,9 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    estimate, rolling
-        Accuracy of all predictions up to the watermark, and of the last blocks before it.
+    estimate, epoch, rolling
+        Accuracy of all predictions up to the watermark; of those since the last drift that called
+        for a response; and of the last blocks before the watermark.
     classes
         How well each class is found.
     calibration
@@ -57,6 +58,7 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     estimate: Estimate
+    epoch: Estimate
     rolling: Rolling
     classes: dict[str, ClassQuality]
     calibration: Calibration
@@ -118,18 +120,23 @@ class Monitor:
         if not isinstance(record, Labelled) or record.was is not None or record.late:
             # What changes an answer says nothing new of the stream.
             return False
-        alarms = sum(self._drift.counts.values())
+        called = self._drift.called
         self._reliability.take(record)
         self._drift.take(record, offset)
         self._helping.take(record, offset, learner.encode_one(record.features))
         self._signs.take(record)
         self._stopping.take(record, offset, learner.predict_one)
-        drifted = sum(self._drift.counts.values()) > alarms
+        drifted = self._drift.called > called
         if drifted:
+            self.accuracy.begin_epoch()
             self._stopping.reopen("drift", offset)
         if record.explored:
             self._review()
         return drifted
+
+    def take_gold(self, record: Gold) -> None:
+        """Take in an answer to a gold case, which tells of its annotator and nothing else."""
+        self._agreement.take_gold(record)
 
     def _review(self) -> None:
         pairs = self._agreement.pairs
@@ -155,6 +162,11 @@ class Monitor:
         return DriftReport(dict(self._drift.counts), self._drift.alarms)
 
     @property
+    def drifted(self) -> int:
+        """Version of the model as of the last drift that calls for a response; 0: none has."""
+        return self._drift.called
+
+    @property
     def warns(self) -> bool:
         """Whether any warning sign is on."""
         return any(sign.on for sign in self._signs.state.values())
@@ -167,6 +179,7 @@ class Monitor:
         """Tell everything."""
         return Insight(
             estimate=self.accuracy.estimate(),
+            epoch=self.accuracy.epoch(),
             rolling=self.accuracy.rolling(),
             classes=self._classes.estimate(self.accuracy.tallies),
             calibration=self._reliability.calibration(),

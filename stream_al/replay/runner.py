@@ -16,7 +16,7 @@ from stream_al.engine import Engine
 from stream_al.errors import InputError
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
-from stream_al.labels.ledger import OutcomeKind
+from stream_al.labels.outcomes import OutcomeKind
 from stream_al.learner.monitor import Insight
 from stream_al.records import Decision, Event, Label, LabelRequest, ModelStamp, encode
 from stream_al.replay.annotator import SimulatedAnnotator
@@ -141,7 +141,7 @@ class Replay:
         self._engine = Engine(config, score, policy, self._write if training else None)
         self._annotator = SimulatedAnnotator(config.annotator, config.learner.classes)
         self._answers = Answers()
-        self._asked_by_reason = {"policy": 0, "explore": 0, "both": 0}
+        self._asked_by_reason = {"policy": 0, "explore": 0, "both": 0, "burst": 0}
         self._spent: dict[tuple[str, int], tuple[int, int]] = {}
         self._max_overspend = 0.0
         self._reasked = 0
