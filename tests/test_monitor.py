@@ -23,7 +23,6 @@ from stream_al import (
 from stream_al.gate.gate import Gate, Told
 from stream_al.learner.fold import Fold
 from stream_al.learner.monitor import Insight
-from stream_al.learner.stopping import Stopping, StoppingConfig
 from stream_al.records import Features, ModelStamp
 from stream_al.replay.runner import Replay, Report
 from stream_al.replay.sources.base import Reading, Row, Source
@@ -168,7 +167,6 @@ def test_criteria_that_are_met_reach_the_gate() -> None:
 
     def policy_asked(**changed: Any) -> int:
         engine = Engine(Config(gate=GateConfig(budget=0.2, **changed)))
-        engine.fold.monitor._stopping = Stopping(StoppingConfig(labels=100))
         count = 0
         for row in Turning(3_000, seed=2, turn=False).rows():
             decision = engine.decide_one(row.event)
@@ -178,5 +176,7 @@ def test_criteria_that_are_met_reach_the_gate() -> None:
         return count
 
     assert policy_asked(floor=0.0) > 200
-    assert 20 < policy_asked(stop_when=("budget",), floor=0.0) <= 100
-    assert policy_asked(stop_when=("budget", "stability"), floor=0.0) == policy_asked()
+    assert 20 < policy_asked(stop_when=("budget",), stop_labels=100, floor=0.0) <= 100
+    both: dict[str, Any] = {"stop_when": ("budget", "stability"), "stop_labels": 100}
+    assert policy_asked(**both, floor=0.0) == policy_asked()
+    assert 20 < policy_asked(**both, stop_need="any", floor=0.0) <= 100

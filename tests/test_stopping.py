@@ -1,4 +1,4 @@
-"""When asking stops, why, and what reopens it."""
+"""Which criteria for stopping are met, and what reopens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig
-from stream_al.learner.stopping import Criterion, Stopping, StoppingConfig, StoppingState
+from stream_al.config import StopName
+from stream_al.learner.stopping import Criterion, Stopping, StoppingPlan
 from stream_al.records import Features, Observed
 from stream_al.training import Labelled, TrainingRecord, decode_training
 
-SMALL = StoppingConfig(
+SMALL = StoppingPlan(
     period_answers=100,
     period_width=0.2,
     window_events=150,
@@ -26,9 +27,8 @@ SMALL = StoppingConfig(
 class Replayed:
     """A replay, with the stopping rules folded from its training log as it goes."""
 
-    def __init__(self, config: StoppingConfig) -> None:
+    def __init__(self, config: StoppingPlan) -> None:
         self.stopping = Stopping(config)
-        self.states: list[StoppingState] = [self.stopping.state]
         self.ever: set[Criterion] = set()
         self._engine = Engine(
             Config(
@@ -57,8 +57,6 @@ class Replayed:
             self.stopping.observe(record.features, p, offset)
         state = self.stopping.state
         self.ever |= {name for name, found in state.criteria.items() if found.met}
-        if state.mode != self.states[-1].mode:
-            self.states.append(state)
 
 
 def separable(events: int, seed: int) -> Iterator[tuple[Features, str]]:
@@ -108,93 +106,84 @@ def test_a_stream_that_changes_meets_no_criterion(hard: Replayed, criterion: Cri
 
 def test_without_criteria_asking_never_stops(easy: Replayed) -> None:
     """What holds is told, but nothing is done about it where nothing is configured."""
-    assert [state.mode for state in easy.states] == ["active"]
+    assert not easy.stopping.stops(())
+    assert not easy.stopping.stops((), "any", labels=1)
 
 
-def test_the_budget_is_exhausted_by_labels() -> None:
-    """With an end of labels maintenance begins at the last of them, and says so; without: never."""
-    limited, endless = (
-        Replayed(StoppingConfig(criteria=("budget",), labels=labels)) for labels in (100, None)
-    )
-    for replayed in (limited, endless):
-        replayed.play(separable(900, seed=3))
-    assert [state.mode for state in limited.states] == ["active", "maintenance"]
-    assert limited.states[-1].why == "budget exhausted: 100 labels"
-    assert limited.states[-1].since_version > 100
-    assert [state.mode for state in endless.states] == ["active"]
+def test_the_budget_is_exhausted_by_labels(easy: Replayed) -> None:
+    """With an end of labels asking stops at the last of them; without: never."""
+    labels = easy.stopping.state.labels
+    assert labels > 500
+    assert easy.stopping.stops(("budget",), labels=labels)
+    assert not easy.stopping.stops(("budget",), labels=labels + 1)
+    assert not easy.stopping.stops(("budget",))
 
 
-def test_all_criteria_have_to_hold_or_any() -> None:
+def test_all_criteria_have_to_hold_or_any(easy: Replayed, hard: Replayed) -> None:
     """With `all` the last criterion decides when to stop, with `any` the first."""
-    since = {}
-    for need in ("all", "any"):
-        config = StoppingConfig(
-            criteria=("budget", "uncertainty"),
-            need=need,
-            labels=50,
-            window_events=150,
-        )
-        replayed = Replayed(config)
-        replayed.play(separable(4000, seed=1))
-        state = replayed.states[-1]
-        assert state.mode == "maintenance"
-        assert ("uncertainty low" in state.why) == (need == "all"), state.why
-        since[need] = state.since_version
-    assert since["any"] < since["all"]
+    three: tuple[StopName, ...] = ("performance", "uncertainty", "stability")
+    assert easy.stopping.stops(three)
+    assert not easy.stopping.stops((*three, "budget"))
+    assert easy.stopping.stops((*three, "budget"), "any")
+    assert not hard.stopping.stops(three, "any")
+    assert hard.stopping.stops((*three, "budget"), "any", labels=10)
 
 
 def test_drift_reopens_and_new_evidence_is_needed_to_stop_again() -> None:
-    """Reopened, it is active with its cause told, and stops again by what came since only."""
-    replayed = Replayed(
-        StoppingConfig(criteria=("uncertainty",), window_events=150),
-    )
+    """Reopened, asking goes on, and stops again by what came since only."""
+    replayed = Replayed(StoppingPlan(window_events=150))
     replayed.play(separable(4000, seed=4))
     stopping = replayed.stopping
-    stopped = stopping.state
-    assert stopped.mode == "maintenance"
-    stopping.reopen("mean of x has moved", 5000)
-    state = stopping.state
-    assert (state.mode, state.since_version) == ("active", 5001)
-    assert state.why == "reopened: mean of x has moved"
-    assert not any(found.met for found in state.criteria.values())
+    assert stopping.stops(("uncertainty",))
+    stopping.reopen(5000)
+    assert stopping.state.reopened == 5001
+    assert not any(found.met or found.held for found in stopping.state.criteria.values())
     for i in range(149):
         stopping.observe({"x": 3.0}, {"a": 0.001, "b": 0.999}, 5001 + i)
-    assert stopping.state.mode == "active"
+    assert not stopping.stops(("uncertainty",))
     stopping.observe({"x": 3.0}, {"a": 0.001, "b": 0.999}, 5150)
-    assert (stopping.state.mode, stopping.state.since_version) == ("maintenance", 5151)
+    assert stopping.stops(("uncertainty",))
+
+
+def test_asking_stays_stopped_when_a_criterion_lapses() -> None:
+    """Only drift reopens: what was met once has shown what it was to show."""
+    stopping = Stopping()
+    for i in range(200):
+        stopping.observe({"x": 0.0}, {"a": 0.001, "b": 0.999}, i)
+    stopping.observe({"x": 0.0}, {"a": 0.5, "b": 0.5}, 200)
+    state = stopping.state.criteria["uncertainty"]
+    assert (state.met, state.held, state.since_version) == (False, True, 201)
+    assert stopping.stops(("uncertainty",))
 
 
 def test_drift_cannot_bring_back_labels_that_are_spent() -> None:
     """An exhausted budget stays exhausted when drift reopens."""
-    replayed = Replayed(StoppingConfig(criteria=("budget",), labels=20))
-    replayed.play(separable(300, seed=5))
-    replayed.stopping.reopen("drift", 900)
-    assert replayed.stopping.state.mode == "maintenance"
+    stopping = Stopping()
+    for i in range(20):
+        stopping.take(labelled(), i, lambda _: {})
+    stopping.reopen(900)
+    assert stopping.stops(("budget",), labels=20)
 
 
 def test_each_criterion_tells_since_when() -> None:
     """A criterion's version is that of its last change, whether asking stops by it or not."""
-    stopping = Stopping(StoppingConfig(labels=3, window_events=150))
-    for i in range(3):
-        stopping.take(labelled(), 10 + i, lambda _: {})
+    stopping = Stopping(StoppingPlan(window_events=150))
     told = stopping.state.criteria
-    assert (told["budget"].met, told["budget"].since_version) == (True, 13)
     assert (told["uncertainty"].met, told["uncertainty"].since_version) == (False, 0)
     for i in range(160):
         stopping.observe({"x": 3.0}, {"a": 0.001, "b": 0.999}, 20 + i)
     told = stopping.state.criteria
     assert (told["uncertainty"].met, told["uncertainty"].since_version) == (True, 170)
-    stopping.reopen("drift", 500)
+    stopping.reopen(500)
     told = stopping.state.criteria
     assert (told["uncertainty"].met, told["uncertainty"].since_version) == (False, 501)
-    assert (told["budget"].met, told["budget"].since_version) == (True, 13)
-    assert set(told) == {"budget", "performance", "uncertainty", "stability"}
-    assert (stopping.state.mode, stopping.state.since_version) == ("active", 0)
+    assert (told["stability"].met, told["stability"].since_version) == (False, 0)
+    assert set(told) == {"performance", "uncertainty", "stability"}
 
 
 def test_one_uncertain_event_keeps_uncertainty_from_being_low() -> None:
     """The maximum counts beside the mean."""
-    stopping = Stopping(StoppingConfig())
+    stopping = Stopping(StoppingPlan())
     for i in range(200):
         stopping.observe({"x": 0.0}, {"a": 0.001, "b": 0.999}, i)
     assert stopping.state.criteria["uncertainty"].met
@@ -204,7 +193,7 @@ def test_one_uncertain_event_keeps_uncertainty_from_being_low() -> None:
 
 def test_a_low_mean_of_few_events_is_not_enough() -> None:
     """The mean's upper limit is compared, which with varied events is far above the mean."""
-    stopping = Stopping(StoppingConfig(mean_uncertainty=0.1))
+    stopping = Stopping(StoppingPlan(mean_uncertainty=0.1))
     for i in range(200):
         certain = 0.6 if i % 12 == 0 else 0.999
         stopping.observe({"x": 0.0}, {"a": 1.0 - certain, "b": certain}, i)
@@ -215,7 +204,7 @@ def test_a_low_mean_of_few_events_is_not_enough() -> None:
 
 def test_a_model_that_predicts_one_class_only_is_not_stable() -> None:
     """Agreement on the only class ever predicted is no agreement beyond chance."""
-    config = StoppingConfig(sample_events=50, check_labels=1, checks=2, kappa=0.5)
+    config = StoppingPlan(sample_events=50, check_labels=1, checks=2, kappa=0.5)
     for names, stable in ((("a",), False), (("a", "b"), True)):
         stopping = Stopping(config)
         for i in range(50):
@@ -232,7 +221,7 @@ def test_a_model_that_predicts_one_class_only_is_not_stable() -> None:
 def test_accuracy_that_still_climbs_has_not_converged() -> None:
     """Periods of 60, 70, 80 and 90 % do not overlap; four of 80 % do."""
     for shares, converged in (((60, 70, 80, 90), False), ((80, 80, 80, 80), True)):
-        stopping = Stopping(StoppingConfig(period_answers=200, periods=4))
+        stopping = Stopping(StoppingPlan(period_answers=200, periods=4))
         for share in shares:
             for i in range(200):
                 stopping.take(labelled(right=i < 2 * share), 0, lambda _: {})

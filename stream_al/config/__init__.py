@@ -22,6 +22,7 @@ from stream_al.config.sections import (
     ReplayConfig,
     ScoreName,
     SourceConfig,
+    StopName,
 )
 from stream_al.config.whole import Config, content_hash, decision_hash, problems, validate
 
@@ -40,6 +41,7 @@ __all__ = [
     "SecurityConfig",
     "ServeConfig",
     "SourceConfig",
+    "StopName",
     "content_hash",
     "decision_hash",
     "problems",

@@ -15,6 +15,7 @@ __all__ = [
     "ScoreName",
     "Section",
     "SourceConfig",
+    "StopName",
 ]
 
 ScoreName: TypeAlias = Literal["least-confidence", "margin", "entropy", "rarity", "risk"]
@@ -95,9 +96,12 @@ class GateConfig(Section, frozen=True, kw_only=True):
     observe_every
         One event in so many is published for unsupervised learning (denser at the start).
     stop_when
-        Criteria of `stream_al.learner.stopping` that all have to be met for the policy to go down
-        to maintenance: ``budget``, ``performance``, ``uncertainty``, ``stability``; empty: never.
-        Drift ends it.
+        Criteria of `stream_al.learner.stopping` upon which the policy goes down to maintenance:
+        ``budget``, ``performance``, ``uncertainty``, ``stability``; empty: never. Drift ends it.
+    stop_need
+        ``all`` of them have to have been met since the last drift, or ``any``.
+    stop_labels
+        ``budget`` is met once so many labels have been learnt from, at least 1; null: never.
     floor
         Share of what the policy would ask that it asks in maintenance, in [0, 1].
     on_warning
@@ -127,6 +131,8 @@ class GateConfig(Section, frozen=True, kw_only=True):
     step: float | None = None
     observe_every: int = 100
     stop_when: tuple[StopName, ...] = ()
+    stop_need: Literal["all", "any"] = "all"
+    stop_labels: int | None = None
     floor: float = 0.2
     on_warning: Literal["report", "random"] = "report"
     on_drift: Literal["report", "burst", "explore"] = "report"

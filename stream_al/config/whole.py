@@ -117,6 +117,10 @@ def problems(config: Config) -> list[tuple[str, str]]:
     step = gate.step
     need("gate.step", step is None or 0 < step < math.inf, "above 0 and finite", step)
     need("gate.observe_every", gate.observe_every >= 1, "at least 1", gate.observe_every)
+    ends = gate.stop_labels
+    need("gate.stop_labels", ends is None or ends >= 1, "at least 1, or null", ends)
+    counts = "budget" not in gate.stop_when or ends is not None
+    need("gate.stop_labels", counts, "set, because gate.stop_when has 'budget'", ends)
     need("gate.floor", 0 <= gate.floor <= 1, "in [0, 1]", gate.floor)
     need("gate.drift_events", gate.drift_events >= 1, "at least 1", gate.drift_events)
     wide = gate.drift_explore

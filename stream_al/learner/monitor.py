@@ -14,7 +14,7 @@ from stream_al.learner.drift import Alarm, Cause, Drift
 from stream_al.learner.helping import Comparison, Helping
 from stream_al.learner.rare import ClassQualities, ClassQuality
 from stream_al.learner.reliability import Calibration, Reliability
-from stream_al.learner.stopping import Criterion, Stopping, StoppingState
+from stream_al.learner.stopping import Stopping, StoppingState
 from stream_al.learner.warning_signs import Sign, SignName, WarningSigns
 from stream_al.limits import Limits
 from stream_al.records import Observed
@@ -76,6 +76,11 @@ class Monitor:
     ----------
     config
         That of the learner.
+
+    Attributes
+    ----------
+    accuracy, stopping
+        As of `stream_al.learner.accuracy` and `stream_al.learner.stopping`.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
@@ -85,7 +90,7 @@ class Monitor:
         self._drift = Drift()
         self._helping = Helping(config)
         self._signs = WarningSigns(config.seed)
-        self._stopping = Stopping()
+        self.stopping = Stopping()
         self._agreement = Agreement()
         self._kappas: tuple[Limits, Limits] | None = None
         self._compared = self._version = self._looked = 0
@@ -94,7 +99,7 @@ class Monitor:
         """Take in an observed event, with what the model says of it."""
         self._drift.observe(record, offset)
         self._signs.observe(record.features)
-        self._stopping.observe(record.features, probabilities, offset)
+        self.stopping.observe(record.features, probabilities, offset)
 
     def take(self, record: Ended, offset: int, learner: Committee) -> bool:
         """Take in a request that ended, before anything is learnt from it.
@@ -125,11 +130,11 @@ class Monitor:
         self._drift.take(record, offset)
         self._helping.take(record, offset, learner.encode_one(record.features))
         self._signs.take(record)
-        self._stopping.take(record, offset, learner.predict_one)
+        self.stopping.take(record, offset, learner.predict_one)
         drifted = self._drift.called > called
         if drifted:
             self.accuracy.begin_epoch()
-            self._stopping.reopen("drift", offset)
+            self.stopping.reopen(offset)
         if record.explored:
             self._review()
         return drifted
@@ -171,10 +176,6 @@ class Monitor:
         """Whether any warning sign is on."""
         return any(sign.on for sign in self._signs.state.values())
 
-    def met(self, criterion: Criterion) -> bool:
-        """Tell whether a criterion for stopping is met."""
-        return self._stopping.state.criteria[criterion].met
-
     def insight(self) -> Insight:
         """Tell everything."""
         return Insight(
@@ -184,7 +185,7 @@ class Monitor:
             classes=self._classes.estimate(self.accuracy.tallies),
             calibration=self._reliability.calibration(),
             drift=self.drift,
-            stopping=self._stopping.state,
+            stopping=self.stopping.state,
             helping=self._helping.estimate(),
             warnings=self._signs.state,
             agreement=self._agreement.estimate(),

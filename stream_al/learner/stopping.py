@@ -1,4 +1,4 @@
-"""When to stop asking, or rather to ask less: maintenance, until drift reopens."""
+"""Whether there is still something to learn: criteria for asking less, until drift reopens."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
+from stream_al.config import StopName
 from stream_al.keyed import below
 from stream_al.limits import wilson
 from stream_al.records import Features
 from stream_al.training import Labelled
 
-__all__ = ["Criterion", "CriterionState", "Stopping", "StoppingConfig", "StoppingState"]
+__all__ = ["Criterion", "CriterionState", "Stopping", "StoppingPlan", "StoppingState"]
 
-Criterion: TypeAlias = Literal["budget", "performance", "uncertainty", "stability"]
+Criterion: TypeAlias = Literal["performance", "uncertainty", "stability"]
 
 Predict: TypeAlias = Callable[[Features], Mapping[str, float]]
 
 
-class StoppingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """When asking is to stop.
+class StoppingPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the criteria are.
 
     Attributes
     ----------
-    criteria
-        Those that asking stops by; none: never, and the state tells what each of them says.
-    need
-        ``all`` of them have to hold, or ``any``.
-    labels
-        ``budget``: this many labels, at least 1, have been learnt from; None: no end of labels.
     period_answers, periods, period_width
         ``performance``: the limits (95 %) of the accuracy on the explored answers of so many
         successive periods all overlap, each of them narrower than the width.
@@ -49,9 +44,6 @@ class StoppingConfig(msgspec.Struct, frozen=True, kw_only=True):
         Key of all draws.
     """
 
-    criteria: tuple[Criterion, ...] = ()
-    need: Literal["all", "any"] = "all"
-    labels: int | None = None
     period_answers: int = 200
     periods: int = 4
     period_width: float = 0.15
@@ -66,68 +58,98 @@ class StoppingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CriterionState(msgspec.Struct, frozen=True):
-    """Whether a criterion is met, and since which version of the model; 0: from the start."""
-
-    met: bool
-    since_version: int
-
-
-class StoppingState(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether there is enough reason to ask less.
+    """Whether a criterion is met.
 
     Attributes
     ----------
-    mode
-        ``active``, or ``maintenance``: only as much is to be asked as finds drift.
-    criteria
-        Each criterion, whether asking stops by it or not.
-    why
-        What led to the mode, for people.
-    since_version
-        Version of the model since which the mode holds; 0: from the start.
+    met, since_version
+        Now, and since which version of the model that is so; 0: from the start.
+    held
+        Whether it has been met at any time since the last drift.
     """
 
-    mode: Literal["active", "maintenance"]
-    criteria: dict[Criterion, CriterionState]
-    why: str
+    met: bool
     since_version: int
+    held: bool = False
+
+
+class StoppingState(msgspec.Struct, frozen=True, kw_only=True):
+    """How much reason there is to ask less.
+
+    Attributes
+    ----------
+    labels
+        Labels learnt from since the start.
+    criteria
+        Each criterion, whether asking stops by it or not.
+    reopened
+        Version of the model as of the last drift, which ended all that had been met; 0: none.
+    """
+
+    labels: int
+    criteria: dict[Criterion, CriterionState]
+    reopened: int
 
 
 class Stopping:
-    """Moves to maintenance when enough criteria hold, and stays there until it is reopened.
+    """Tells which criteria for stopping are met. What follows is configured at the gate.
 
     All criteria compare confidence limits and never point estimates. These hold for one look
     each; that a criterion goes on holding for several looks is no further evidence.
 
     Parameters
     ----------
-    config
-        Which criteria, and how much of each; None: the defaults, which never stop.
+    plan
+        What the criteria are; None: the defaults.
 
     Examples
     --------
-    >>> stopping = Stopping(StoppingConfig(criteria=("budget",), labels=500))
-    >>> stopping.state.mode
-    'active'
+    >>> stopping = Stopping()
+    >>> stopping.stops(("performance", "stability"))
+    False
     """
 
-    def __init__(self, config: StoppingConfig | None = None) -> None:
-        self._config = config or StoppingConfig()
-        self._labels = self._answers = self._right = self._observed = 0
+    def __init__(self, plan: StoppingPlan | None = None) -> None:
+        self._plan = plan or StoppingPlan()
+        self._labels = self._answers = self._right = self._observed = self._reopened = 0
         self._criteria: dict[Criterion, CriterionState] = dict.fromkeys(
             get_args(Criterion), CriterionState(False, 0)
         )
-        self._mode: Literal["active", "maintenance"] = "active"
-        self._why, self._since = "from the start", 0
         self._reset()
 
     @property
     def state(self) -> StoppingState:
         """The state after the last record."""
         criteria = dict(self._criteria)
-        return StoppingState(
-            mode=self._mode, criteria=criteria, why=self._why, since_version=self._since
-        )
+        return StoppingState(labels=self._labels, criteria=criteria, reopened=self._reopened)
+
+    def stops(
+        self,
+        when: tuple[StopName, ...],
+        need: Literal["all", "any"] = "all",
+        labels: int | None = None,
+    ) -> bool:
+        """Tell whether asking is to stop, or rather to go down to what finds drift.
+
+        Parameters
+        ----------
+        when
+            Criteria, each of which is to have been met since the last drift; ``budget`` is met
+            once `labels` have been learnt from, and no drift brings these back. Empty: never.
+        need
+            All of them, or any.
+        labels
+            None: no end of labels.
+        """
+        if not when:
+            return False
+        held = [
+            labels is not None and self._labels >= labels
+            if name == "budget"
+            else self._criteria[name].held
+            for name in when
+        ]
+        return all(held) if need == "all" else any(held)
 
     def take(self, record: Labelled, offset: int, predict: Predict) -> None:
         """Take in a label; call it in the order of the log.
@@ -141,20 +163,17 @@ class Stopping:
         predict
             The main learner's, as of before this label; called at each look at the sample only.
         """
-        config = self._config
+        plan = self._plan
         self._labels += 1
-        if config.labels is not None:
-            self._tell("budget", self._labels >= config.labels, offset)
         if record.explored and record.prediction is not None:
             self._answers += 1
             self._right += record.prediction == record.label
-            if self._answers == config.period_answers:
+            if self._answers == plan.period_answers:
                 self._periods.append(self._right)
                 self._answers = self._right = 0
                 self._tell("performance", self._converged(), offset)
-        if not self._labels % config.check_labels:
+        if not self._labels % plan.check_labels:
             self._look(predict, offset)
-        self._decide(offset)
 
     def observe(self, features: Features, probabilities: Mapping[str, float], offset: int) -> None:
         """Take in an event of the thin sample of all traffic.
@@ -168,104 +187,71 @@ class Stopping:
         offset
             Of the record in the training log.
         """
-        config = self._config
+        plan = self._plan
         # With no class or one there is nothing yet to be certain about.
         n = len(probabilities)
         uncertain = (1.0 - max(probabilities.values())) * n / (n - 1) if n > 1 else 1.0
         self._uncertainty.append(uncertain)
         self._tell("uncertainty", self._certain(), offset)
         self._observed += 1
-        if len(self._sample) < config.sample_events:
+        if len(self._sample) < plan.sample_events:
             self._sample.append(features)
         else:
             # A reservoir (Vitter 1985): each observed event is in it with the same probability.
-            place = below(self._observed, "stopping", config.seed, offset)
-            if place < config.sample_events:
+            place = below(self._observed, "stopping", plan.seed, offset)
+            if place < plan.sample_events:
                 self._sample[place] = features
                 self._before.pop(place, None)
-        self._decide(offset)
 
-    def reopen(self, cause: str, offset: int) -> None:
-        """Ask as configured again, and stop next by what comes from now on only.
+    def reopen(self, offset: int) -> None:
+        """Begin anew after a drift: what comes from now on has to meet the criteria.
 
         Parameters
         ----------
-        cause
-            For people: the drift alarm, say.
         offset
-            Of the record that raised it.
+            Of the record that raised the alarm.
         """
-        for name in self._criteria:
-            # Labels that are spent do not come back.
-            if name != "budget":
-                self._tell(name, False, offset)
+        for name, state in self._criteria.items():
+            since = offset + 1 if state.met else state.since_version
+            self._criteria[name] = CriterionState(False, since)
+        self._reopened = offset + 1
         self._reset()
-        if self._mode == "maintenance":
-            self._mode, self._why, self._since = "active", f"reopened: {cause}", offset + 1
-        self._decide(offset)
 
     def _reset(self) -> None:
-        config = self._config
+        plan = self._plan
         self._answers = self._right = 0
-        self._periods: deque[int] = deque(maxlen=config.periods)
-        self._uncertainty: deque[float] = deque(maxlen=config.window_events)
+        self._periods: deque[int] = deque(maxlen=plan.periods)
+        self._uncertainty: deque[float] = deque(maxlen=plan.window_events)
         self._observed = 0
         self._sample: list[Features] = []
         self._before: dict[int, str] = {}
-        self._looks: deque[float] = deque(maxlen=config.checks)
+        self._looks: deque[float] = deque(maxlen=plan.checks)
 
     def _tell(self, name: Criterion, met: bool, offset: int) -> None:
-        if met != self._criteria[name].met:
-            self._criteria[name] = CriterionState(met, offset + 1)
-
-    def _decide(self, offset: int) -> None:
-        criteria = self._config.criteria
-        if self._mode == "maintenance" or not criteria:
-            return
-        holding = [name for name in criteria if self._criteria[name].met]
-        if len(holding) == len(criteria) or (holding and self._config.need == "any"):
-            self._mode, self._since = "maintenance", offset + 1
-            self._why = "; ".join([self._told(name) for name in holding])
-
-    def _told(self, name: Criterion) -> str:
-        config = self._config
-        if name == "budget":
-            return f"budget exhausted: {self._labels} labels"
-        if name == "performance":
-            return (
-                f"performance converged: limits of accuracy over {config.periods} periods of "
-                f"{config.period_answers} explored answers overlap"
-            )
-        if name == "uncertainty":
-            return (
-                f"uncertainty low: at most {max(self._uncertainty):.3f} in the last "
-                f"{config.window_events} observed events"
-            )
-        return (
-            f"model stable: {len(self._looks)} looks, {config.check_labels} labels apart, at "
-            f"{config.sample_events} events agree"
-        )
+        before = self._criteria[name]
+        if met != before.met:
+            self._criteria[name] = CriterionState(met, offset + 1, met or before.held)
 
     def _converged(self) -> bool:
-        config = self._config
-        if len(self._periods) < config.periods:
+        plan = self._plan
+        if len(self._periods) < plan.periods:
             return False
-        limits = [wilson(right, config.period_answers) for right in self._periods]
+        limits = [wilson(right, plan.period_answers) for right in self._periods]
         overlap = max([each.lower for each in limits]) <= min([each.upper for each in limits])
-        return overlap and all(each.upper - each.lower < config.period_width for each in limits)
+        return overlap and all(each.upper - each.lower < plan.period_width for each in limits)
 
     def _certain(self) -> bool:
-        config, found = self._config, self._uncertainty
+        plan, found = self._plan, self._uncertainty
         n = len(found)
-        if n < config.window_events or max(found) >= config.most_uncertainty:
+        if n < plan.window_events or max(found) >= plan.most_uncertainty:
             return False
         mean = math.fsum(found) / n
         variance = math.fsum([(each - mean) ** 2 for each in found]) / (n - 1)
-        return mean + _reach(variance, n) < config.mean_uncertainty
+        return mean + _reach(variance, n) < plan.mean_uncertainty
 
     def _look(self, predict: Predict, offset: int) -> None:
-        config = self._config
-        if len(self._sample) < config.sample_events:
+        plan = self._plan
+        if len(self._sample) < plan.sample_events:
             return
         now: dict[int, str] = {}
         for place, features in enumerate(self._sample):
@@ -277,8 +263,8 @@ class Stopping:
             pairs = [(name, now[place]) for place, name in self._before.items()]
             self._looks.append(_kappa_lower(pairs))
         self._before = now
-        if len(self._looks) == config.checks:
-            self._tell("stability", min(self._looks) > config.kappa, offset)
+        if len(self._looks) == plan.checks:
+            self._tell("stability", min(self._looks) > plan.kappa, offset)
 
 
 def _reach(variance: float, n: int) -> float:

@@ -46,6 +46,9 @@ class Report(Insight, frozen=True, kw_only=True):
     budget, burst, max_overspend
         The budget; what it may be exceeded by; the most by which it was: the largest
         ``asked - budget * t`` at any t of any partition.
+    maintenance
+        Whether the policy was down to `gate.floor` at the end, since criteria of `gate.stop_when`
+        had been met.
     metrics, metrics_second_half
         Scores of all predictions, asked or not.
     seconds, events_per_second
@@ -67,6 +70,7 @@ class Report(Insight, frozen=True, kw_only=True):
     budget: float
     burst: float
     max_overspend: float
+    maintenance: bool
     metrics: Scores
     metrics_second_half: Scores | None
     seconds: float
@@ -292,6 +296,7 @@ class Replay:
             version=__version__,
             config_hash=content_hash(self._config),
             model=self._engine.model,
+            maintenance=self._engine.maintains,
             **msgspec.structs.asdict(self._engine.fold.monitor.insight()),
         )
 
