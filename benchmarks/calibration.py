@@ -20,7 +20,6 @@ import io
 import itertools
 import json
 import statistics
-import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,11 +27,10 @@ import click
 import msgspec
 import numpy as np
 from _common import recorded_stream, run_as_module
-from joblib import Parallel, delayed
+from _grid import grid_options, run_grid
 from numpy.typing import NDArray
 
 from stream_al import AnnotatorConfig, Config, GateConfig, LearnerConfig, SourceConfig
-from stream_al.errors import StreamAlError
 from stream_al.learner.reliability import BINS, Reliability
 from stream_al.records import Prediction
 from stream_al.replay.runner import Replay
@@ -254,12 +252,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @click.command(help=__doc__)
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--quick", is_flag=True, help="Two streams of 10,000 events, one seed, 5 %.")
+@grid_options(3, "Two streams of 10,000 events, one seed, 5 %.")
 @click.option("--stream", "only", multiple=True, type=click.Choice(tuple(STREAMS)))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Results, resumed.")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def main(
     seeds: int, quick: bool, only: tuple[str, ...], out: Path | None, jobs: int, as_json: bool
 ) -> None:
@@ -272,25 +266,14 @@ def main(
         seeds, budgets, limit = 1, (0.05,), 10_000
         names = only or ("elec", "occupancy")
     grid = [Cell(*cell) for cell in itertools.product(names, budgets, (True, False))]
-    done: list[Run] = []
-    if out is not None and out.exists():
-        done = [msgspec.json.decode(line, type=Run) for line in out.read_bytes().splitlines()]
-    held = {(run.cell, run.seed) for run in done}
-    todo = [(c, seed) for seed in range(seeds) for c in grid if (c, seed) not in held]
-    runs = [run for run in done if run.cell in grid and run.seed < seeds]
-    try:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(play)(cell, seed, limit) for cell, seed in todo
-        )
-        for number, run in enumerate(results, 1):
-            runs.append(run)
-            if out is not None:
-                with out.open("ab") as file:
-                    file.write(msgspec.json.encode(run) + b"\n")
-            click.echo(f"{number} of {len(todo)} runs", err=True)
-    except StreamAlError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    runs = run_grid(
+        play,
+        [(cell, seed, limit) for seed in range(seeds) for cell in grid],
+        type=Run,
+        task_of=lambda run: (run.cell, run.seed, limit),
+        out=out,
+        jobs=jobs,
+    )
     found = summary(table(runs))
     if as_json:
         click.echo(json.dumps(found, indent=2))

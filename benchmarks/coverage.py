@@ -24,7 +24,6 @@ import itertools
 import json
 import math
 import statistics
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,10 @@ from typing import Any
 import click
 import msgspec
 from _common import recorded_stream, run_as_module
-from joblib import Parallel, delayed
+from _grid import grid_options, run_grid
 
 from stream_al import AnnotatorConfig, Config, GateConfig, SourceConfig
 from stream_al import training as records
-from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
 from stream_al.learner.accuracy import Accuracy
 from stream_al.learner.interval import radius
@@ -296,13 +294,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @click.command(help=__doc__)
-@click.option("--seeds", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--quick", is_flag=True, help="Two streams, two seeds, answers late and missing.")
+@grid_options(20, "Two streams, two seeds, answers late and missing.")
 @click.option("--selective", is_flag=True, help="Hard events go unanswered.")
 @click.option("--stream", "only", multiple=True, type=click.Choice(tuple(STREAMS)))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Results, resumed.")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def main(
     seeds: int,
     quick: bool,
@@ -317,25 +311,14 @@ def main(
     if quick:
         seeds = min(seeds, 2)
         grid = [c for c in grid if c.stream in ("elec", "occupancy") and c.delay and c.missing]
-    done: list[Run] = []
-    if out is not None and out.exists():
-        done = [msgspec.json.decode(line, type=Run) for line in out.read_bytes().splitlines()]
-    held = {(run.cell, run.seed) for run in done}
-    todo = [(c, seed) for c in grid for seed in range(seeds) if (c, seed) not in held]
-    runs = [run for run in done if run.cell in grid and run.seed < seeds]
-    try:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(play)(cell, seed) for cell, seed in todo
-        )
-        for number, run in enumerate(results, 1):
-            runs.append(run)
-            if out is not None:
-                with out.open("ab") as file:
-                    file.write(msgspec.json.encode(run) + b"\n")
-            click.echo(f"{number} of {len(todo)} runs", err=True, nl=not number % 50 or quick)
-    except StreamAlError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    runs = run_grid(
+        play,
+        [(cell, seed) for cell in grid for seed in range(seeds)],
+        type=Run,
+        task_of=lambda run: (run.cell, run.seed),
+        out=out,
+        jobs=jobs,
+    )
     found = summary(table(runs))
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -30,7 +30,6 @@ import itertools
 import json
 import math
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +39,10 @@ import click
 import msgspec
 import numpy as np
 from _common import recorded_stream, run_as_module
-from joblib import Parallel, delayed
+from _grid import grid_options, run_grid
 from numpy.typing import NDArray
 
 from stream_al import Config, Engine, Event, GateConfig, Label, LearnerConfig, SourceConfig
-from stream_al.errors import StreamAlError
 from stream_al.learner.drift import Alarm
 from stream_al.records import Features
 from stream_al.replay.bootstrap import paired_difference
@@ -275,13 +273,9 @@ def tasks(seeds: int, quick: bool) -> list[tuple[str, str, int]]:
 
 
 @click.command(help=__doc__.replace("\n\n- ", "\n\n\b\n- "))
-@click.option("--seeds", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--quick", is_flag=True, help="One generated stream, one response, two seeds.")
+@grid_options(20, "One generated stream, one response, two seeds.")
 @click.option("--stream", "only", multiple=True, type=click.Choice((*DRIFTING, *CALM, "elec")))
 @click.option("--response", "answers", multiple=True, type=click.Choice(("none", *RESPONSES)))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Results, resumed.")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def main(
     seeds: int,
     quick: bool,
@@ -297,25 +291,14 @@ def main(
         for task in tasks(seeds, quick)
         if (not only or task[0] in only) and (not answers or task[1] in answers)
     ]
-    done: list[Run] = []
-    if out is not None and out.exists():
-        done = [msgspec.json.decode(line, type=Run) for line in out.read_bytes().splitlines()]
-    held = {(run.stream, run.response, run.seed) for run in done}
-    todo = [task for task in wanted if task not in held]
-    runs = [run for run in done if (run.stream, run.response, run.seed) in wanted]
-    try:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(play)(*task) for task in todo
-        )
-        for number, run in enumerate(results, 1):
-            runs.append(run)
-            if out is not None:
-                with out.open("ab") as file:
-                    file.write(msgspec.json.encode(run) + b"\n")
-            click.echo(f"{number} of {len(todo)} runs", err=True)
-    except StreamAlError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    runs = run_grid(
+        play,
+        wanted,
+        type=Run,
+        task_of=lambda run: (run.stream, run.response, run.seed),
+        out=out,
+        jobs=jobs,
+    )
     found = summary(runs)
     click.echo(json.dumps(found, indent=2) if as_json else text(found))
 

@@ -27,7 +27,6 @@ import io
 import itertools
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,11 +35,10 @@ import click
 import msgspec
 import numpy as np
 from _common import recorded_stream, run_as_module
-from joblib import Parallel, delayed
+from _grid import grid_options, run_grid
 from numpy.typing import NDArray
 
 from stream_al import Config, GateConfig, SourceConfig
-from stream_al.errors import StreamAlError
 from stream_al.keyed import uniform
 from stream_al.learner.blocks import Counted
 from stream_al.learner.rare import ClassQualities, ClassQuality
@@ -416,13 +414,9 @@ def _told(value: float | None, sign: str = "") -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--seeds", default=10, show_default=True, type=click.IntRange(1))
-@click.option("--quick", is_flag=True, help="kdd99_rare, its first 40,000 rows, one seed.")
+@grid_options(10, "kdd99_rare, its first 40,000 rows, one seed.")
 @click.option("--whole", is_flag=True, help="All of fraud_handbook_a, in place of the grid.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Results, resumed.")
 @click.option("--replays", type=click.Path(file_okay=False, path_type=Path), help="Kept here.")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def main(
     seeds: int,
     quick: bool,
@@ -436,27 +430,16 @@ def main(
     grid = WHOLE if whole else GRID
     if quick:
         seeds, grid = 1, [Cell("kdd99_rare", 40_000, 0.05, missing) for missing in (0, 0.2)]
-    done: list[Run] = []
-    if out is not None and out.exists():
-        done = [msgspec.json.decode(line, type=Run) for line in out.read_bytes().splitlines()]
-    held = {(run.cell, run.seed) for run in done}
-    todo = [(c, seed) for seed in range(seeds) for c in grid if (c, seed) not in held]
-    runs = [run for run in done if run.cell in grid and run.seed < seeds]
     if replays is not None:
         replays.mkdir(parents=True, exist_ok=True)
-    try:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(play)(cell, seed, replays) for cell, seed in todo
-        )
-        for number, run in enumerate(results, 1):
-            runs.append(run)
-            if out is not None:
-                with out.open("ab") as file:
-                    file.write(msgspec.json.encode(run) + b"\n")
-            click.echo(f"{number} of {len(todo)} runs", err=True)
-    except StreamAlError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    runs = run_grid(
+        play,
+        [(cell, seed, replays) for seed in range(seeds) for cell in grid],
+        type=Run,
+        task_of=lambda run: (run.cell, run.seed, replays),
+        out=out,
+        jobs=jobs,
+    )
     rows = table(runs)
     click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(printed(rows)))
 
