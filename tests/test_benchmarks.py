@@ -266,3 +266,16 @@ def test_missing_data_are_named(
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert str(tmp_path) in result.stderr
+
+
+def test_a_grid_goes_on_where_it_ended(load: Any, streams: Path) -> None:
+    """What the file of results holds is not run again, and the summary is the same."""
+    out = streams / "runs.jsonl"
+    arguments = ["--stream", "elec", "--seeds", "1", "--jobs", "1", "--out", str(out)]
+    first = _json_of(load("coverage"), *arguments)
+    assert len(first["cells"]) == 12
+    assert first["coverage"] == {"elec": 1.0}
+    lines = out.read_bytes().splitlines(keepends=True)
+    out.write_bytes(b"".join(lines[:9]))
+    assert _json_of(load("coverage"), *arguments) == first
+    assert sorted(out.read_bytes().splitlines(keepends=True)) == sorted(lines)
