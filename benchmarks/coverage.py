@@ -82,7 +82,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     width, plain_width
         Half-widths at the end, of the estimate and of the plain mean over explored events.
     error
-        Estimate less truth at the end.
+        Estimate less truth at the end; None without one.
     rolling, naive
         Mean error and root mean square error over windows; None without a whole window.
     windows, windows_covered
@@ -96,7 +96,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     width: float
     plain_width: float
-    error: float
+    error: float | None
     rolling: tuple[float, float] | None
     naive: tuple[float, float] | None
     windows: int
@@ -189,7 +189,9 @@ def judge(cell: Cell, seed: int, log: list[bytes], right: list[int], known: list
         held = rolling.lower is not None and rolling.upper is not None
         inside = held and rolling.lower <= local <= rolling.upper  # type: ignore[operator]
         errors.append((rolling.value - local, rolling.naive - local, bool(inside)))
-    truth = right[seen] / known[seen] if known[seen] else math.nan
+    error = None
+    if estimate.value is not None:
+        error = estimate.value - right[seen] / known[seen]
     return Run(
         cell=cell,
         seed=seed,
@@ -198,7 +200,7 @@ def judge(cell: Cell, seed: int, log: list[bytes], right: list[int], known: list
         blocks=estimate.blocks,
         width=(estimate.upper - estimate.lower) / 2,
         plain_width=plain.width,
-        error=math.nan if estimate.value is None else estimate.value - truth,
+        error=error,
         rolling=_spread([error for error, _, _ in errors]),
         naive=_spread([error for _, error, _ in errors]),
         windows=len(errors),
@@ -236,6 +238,7 @@ def table(runs: list[Run]) -> list[dict[str, Any]]:
         mine = list(group)
         rolling = [run.rolling for run in mine if run.rolling]
         naive = [run.naive for run in mine if run.naive]
+        ends = [run.error for run in mine if run.error is not None]
         blocks = statistics.fmean(run.blocks for run in mine)
         found.append(
             {
@@ -245,8 +248,8 @@ def table(runs: list[Run]) -> list[dict[str, Any]]:
                 "blocks": blocks,
                 "width": statistics.fmean(run.width for run in mine),
                 "width_ratio": statistics.fmean(run.width / run.plain_width for run in mine),
-                "rmse_at_end": math.sqrt(statistics.fmean(run.error**2 for run in mine)),
-                "bias_at_end": statistics.fmean(run.error for run in mine),
+                "rmse_at_end": _rms(ends),
+                "bias_at_end": _mean(ends),
                 "rolling_bias": _mean([bias for bias, _ in rolling]),
                 "rolling_rmse": _rms([rmse for _, rmse in rolling]),
                 "naive_bias": _mean([bias for bias, _ in naive]),
@@ -328,7 +331,7 @@ def main(
             f"{row['stream']:17} {row['budget']:4.0%} delay {row['delay']:4} missing "
             f"{row['missing']:.0%}  covered {row['covered']}/{row['runs']}  blocks "
             f"{row['blocks']:6.0f}  width {row['width']:.3f} ({row['width_ratio']:.2f} of plain)  "
-            f"bias {row['bias_at_end']:+.4f}  rolling rmse {_told(row['rolling_rmse'])} naive "
+            f"bias {_told(row['bias_at_end'])}  rolling rmse {_told(row['rolling_rmse'])} naive "
             f"{_told(row['naive_rmse'])} (bias {_told(row['naive_bias'])})"
         )
     click.echo(json.dumps({key: value for key, value in found.items() if key != "cells"}))
