@@ -13,6 +13,7 @@ from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.errors import ConfigError
+from stream_al.labels.gold import GoldCase, is_gold
 from stream_al.records import Label, LabelRequest, encode
 from stream_al.replay.annotator import SimulatedAnnotator
 from stream_al.replay.durations import parse_delay
@@ -73,6 +74,8 @@ class AnnotatorMachine(Machine):
         Validated.
     truths
         The stream that `stream-al feed` plays.
+    gold
+        The cases that the ledger asks about among it.
 
     Raises
     ------
@@ -84,7 +87,7 @@ class AnnotatorMachine(Machine):
     whole_state = False
     follows = None
 
-    def __init__(self, config: Config, truths: Truths) -> None:
+    def __init__(self, config: Config, truths: Truths, gold: Sequence[GoldCase] = ()) -> None:
         if parse_delay(config.annotator.delay).events:
             raise ConfigError(
                 f"must be time (30s, 36h) in a live run, not {config.annotator.delay!r} events",
@@ -95,6 +98,9 @@ class AnnotatorMachine(Machine):
         self.inputs = (topics.label_requests,)
         self.changelog = topics.annotator_state
         self._truths = truths.by_id
+        # All classes that the stream will ever show are known by its last event.
+        self._last = len(truths.in_order) - 1
+        self._gold = {_about(case): case.label for case in gold}
         self._annotator = SimulatedAnnotator(config.annotator, config.learner.classes)
         for truth in truths.in_order:
             self._annotator.see(truth)
@@ -164,6 +170,12 @@ class AnnotatorMachine(Machine):
                 offsets[Partition(self.inputs[0], number)] = state.next
         return Work(outs, offsets, counts)
 
+    def _known(self, request: LabelRequest) -> tuple[int, str] | None:
+        if not is_gold(request.request_id):
+            return self._truths.get(request.id)
+        label = self._gold.get(_about(request))
+        return None if label is None else (self._last, label)
+
     def _take(
         self, state: _State, record: Record, now: float, outs: list[Out], counts: Counts
     ) -> None:
@@ -174,7 +186,7 @@ class AnnotatorMachine(Machine):
             told = str(error)
         else:
             told = f"the recorded stream has no event of id {request.id!r}"
-            known = self._truths.get(request.id)
+            known = self._known(request)
         if request is None or known is None:
             outs.append(dead_letter(record, self._config.log, "annotate", "unknown", told))
             counts["dead_letters_total", "annotate", "unknown"] += 1
@@ -189,6 +201,10 @@ class AnnotatorMachine(Machine):
             if due > now:
                 out = Out(self.changelog, encode(entry), _key(entry.number), (), record.partition)
                 outs.append(out)
+
+
+def _about(asked: LabelRequest | GoldCase) -> bytes:
+    return msgspec.json.encode([asked.id, asked.features], order="sorted")
 
 
 def _key(number: int) -> bytes:

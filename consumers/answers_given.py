@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import msgspec
 
 from stream_al.config import Config
-from stream_al.labels.endings import assumed, closed, flagged, labelled
+from stream_al.labels.endings import assumed, closed, flagged, gold, labelled
 from stream_al.labels.schema import current_class
 from stream_al.records import Label, LabelRequest, class_name
-from stream_al.training import Closed, Flagged, Labelled, Opinion
+from stream_al.training import Closed, Flagged, Gold, Labelled, Opinion
 
 __all__ = ["AnswersGiven"]
 
@@ -67,6 +67,18 @@ class AnswersGiven:
         if any(made == record for made in self._endings(now, again, labels, record)):
             return None
         return f"is not what was answered about {name}, or what was asked differs"
+
+    def gold_difference(self, record: Gold, request: LabelRequest) -> str | None:
+        """Say what is wrong with the answer to a gold request; None: nothing.
+
+        Which class was known is not to be found in the topics: the record has the word.
+        """
+        for label in self._labels.get(record.request_id, []):
+            name = self._class(label) if label.kind in ("label", "revise") else None
+            ends = name is not None or label.kind in ("skip", "retract")
+            if ends and gold(request, label, name, record.known) == record:
+                return None
+        return f"is not what was answered about {record.request_id}"
 
     def _is(self, label: Label, opinion: Opinion) -> bool:
         return opinion == Opinion(label.annotator, self._class(label) or "", label.time)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 
@@ -10,13 +9,12 @@ import structlog
 
 from consumers.errors import LogError
 from consumers.gate import GateMachine
+from consumers.insight_gauges import tell_insight
 from consumers.ledger import LedgerMachine
 from consumers.log import Log
 from consumers.machine import Machine
 from consumers.snapshots import Snapshots
 from consumers.telemetry import Telemetry
-from stream_al.learner.monitor import Insight
-from stream_al.learner.rare import Figure
 
 __all__ = ["Gauges"]
 
@@ -100,35 +98,6 @@ class Gauges:
             telemetry.set("threshold", threshold, str(number))
         for name, value in machine.rolling().items():
             telemetry.set(name, value)
+        telemetry.set("maintenance", float(core.maintains))
         if machine.insight is not None:
-            self._tell(machine.insight)
-
-    def _tell(self, insight: Insight) -> None:
-        """Set what the training log tells about itself; what is not known shows nothing."""
-        estimate, rolling, agreement = insight.estimate, insight.rolling, insight.agreement
-        self._set("accuracy_ratio", estimate.value)
-        self._set("accuracy_limit_ratio", estimate.lower, "lower")
-        self._set("accuracy_limit_ratio", estimate.upper, "upper")
-        self._set("accuracy_events", estimate.events)
-        self._set("rolling_accuracy_ratio", rolling.value)
-        self._set("rolling_accuracy_limit_ratio", rolling.lower, "lower")
-        self._set("rolling_accuracy_limit_ratio", rolling.upper, "upper")
-        self._set("helping_difference_ratio", insight.helping.difference)
-        self._set("annotators_kappa_ratio", agreement.random.kappa.value, "random")
-        self._set("annotators_kappa_ratio", agreement.picked.kappa.value, "picked")
-        for cause, count in insight.drift.counts.items():
-            self._set("drift_alarms", count, cause)
-        for name, sign in insight.warnings.items():
-            self._set("warning", sign.on, name)
-        for criterion, state in insight.stopping.criteria.items():
-            self._set("stopping_criterion", state.met, criterion)
-        for of, quality in insight.classes.items():
-            self._set("class_recall_ratio", _value(quality.recall), of)
-            self._set("class_precision_ratio", _value(quality.precision), of)
-
-    def _set(self, name: str, value: float | None, *labels: str) -> None:
-        self._telemetry.set(name, math.nan if value is None else float(value), *labels)
-
-
-def _value(figure: Figure | None) -> float | None:
-    return None if figure is None else figure.value
+            tell_insight(machine.insight, telemetry)

@@ -16,9 +16,10 @@ from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
 from stream_al.labels.endings import closed
-from stream_al.labels.ledger import UNUSABLE, Outcome
+from stream_al.labels.gold import GoldCase, is_gold
+from stream_al.labels.outcomes import UNUSABLE, Outcome
 from stream_al.records import LabelRequest, class_name, encode
-from stream_al.training import Closed, Flagged, Labelled, Unsolicited
+from stream_al.training import Closed, Flagged, Gold, Labelled, Unsolicited
 
 __all__ = ["LedgerMachine"]
 
@@ -35,14 +36,17 @@ class LedgerMachine(Machine):
     ----------
     config
         Validated.
+    gold
+        Cases whose class is known.
     """
 
     role = "ledger"
     whole_state = False
     follows = None
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, gold: Sequence[GoldCase] = ()) -> None:
         self._config = config
+        self._gold = gold
         self._topics = topics = Topics.of(config.log)
         self.inputs = (topics.label_requests, topics.labels)
         self.changelog = topics.ledger_state
@@ -51,7 +55,7 @@ class LedgerMachine(Machine):
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
         """Take over a partition; see `Machine.restore`."""
-        state = self._states[number] = LedgerState(self._config)
+        state = self._states[number] = LedgerState(self._config, self._gold)
         state.restore(entries)
         return {Partition(topic, number): offset for topic, offset in state.next.items()}
 
@@ -145,7 +149,7 @@ class LedgerMachine(Machine):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(record, "request", "unreadable", str(error), outs, counts)
             return
-        if request.disagreed:
+        if request.disagreed or is_gold(request.request_id):
             # It comes from this ledger, which has kept it open, and may have forgotten its end.
             return
         if not state.open(request):
@@ -155,8 +159,13 @@ class LedgerMachine(Machine):
                 # Whoever counts requests by their numbers would wait for this one for ever.
                 self._put_out(closed(request, "refused"), outs)
             return
-        for waiting in state.take_waiting(request.request_id):
-            self._take_label(state, waiting, outs, counts)
+        opened = [request]
+        if (gold := state.open_gold(request)) is not None:
+            self._ask(gold, record, outs)
+            opened.append(gold)
+        for each in opened:
+            for waiting in state.take_waiting(each.request_id):
+                self._take_label(state, waiting, outs, counts)
 
     def _take_label(
         self, state: LedgerState, record: Record, outs: list[Out], counts: Counts
@@ -178,8 +187,12 @@ class LedgerMachine(Machine):
         if outcome.kind in UNUSABLE:
             self._refuse(record, "label", outcome.kind, outcome.why, outs, counts)
         if outcome.ask is not None:
-            ask = encode(outcome.ask)
-            outs.append(Out(self._topics.label_requests, ask, record.key, (), record.partition))
+            self._ask(outcome.ask, record, outs)
+
+    def _ask(self, request: LabelRequest, record: Record, outs: list[Out]) -> None:
+        """Ask in the partition, and by the key, of a request or a label."""
+        topic = self._topics.label_requests
+        outs.append(Out(topic, encode(request), record.key, (), record.partition))
 
     def _take_unsolicited(
         self,
@@ -229,7 +242,7 @@ class LedgerMachine(Machine):
         if outcome.record is not None:
             self._put_out(outcome.record, outs)
 
-    def _put_out(self, record: Labelled | Closed | Flagged, outs: list[Out]) -> None:
+    def _put_out(self, record: Labelled | Closed | Gold | Flagged, outs: list[Out]) -> None:
         key = record.request_id.encode()
         outs.append(Out(self._topics.training, encode(record), key, (), 0))
 

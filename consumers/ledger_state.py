@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from consumers.log import Out, Record
 from stream_al.config import Config
-from stream_al.labels.ledger import Ledger, Open, Outcome, Past
+from stream_al.labels.gold import GoldCase
+from stream_al.labels.ledger import Ledger
+from stream_al.labels.outcomes import Open, Outcome, Past
 from stream_al.records import LabelRequest, encode
-from stream_al.training import Flagged
 
 __all__ = ["Early", "LedgerState"]
 
@@ -65,8 +66,8 @@ class LedgerState:
         The latest time seen; never falls.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.ledger = Ledger(config.learner.classes, config.ledger)
+    def __init__(self, config: Config, gold: Sequence[GoldCase] = ()) -> None:
+        self.ledger = Ledger(config.learner.classes, config.ledger, gold, config.gate.salt)
         self.next: dict[str, int] = {}
         self.now = 0.0
         self._early: dict[int, Early] = {}
@@ -102,26 +103,35 @@ class LedgerState:
         """Open a request, as of now; see `Ledger.open`."""
         if not self.ledger.open(request, self.now):
             return False
-        self._number += 1
-        self._numbers[request.request_id] = self._number
+        self._number_next(request.request_id)
         self._note(request.request_id)
         return True
 
+    def open_gold(self, after: LabelRequest) -> LabelRequest | None:
+        """Open the gold request that follows one just opened; see `Ledger.open_gold`."""
+        request = self.ledger.open_gold(after, self.now)
+        if request is not None:
+            self._number_next(request.request_id)
+            self._note(request.request_id)
+        return request
+
     def settle(self, outcome: Outcome) -> None:
         """Settle an outcome; see `Ledger.settle`."""
-        record, entry = outcome.record, outcome.entry
-        ends = not (record is None or isinstance(record, Flagged))
-        if record is not None and ends and self.ledger.is_open(record.request_id):
-            self._number += 1
-            self._numbers[record.request_id] = self._number
+        ends, entry = outcome.ends, outcome.entry
+        if ends and self.ledger.is_open(ends):
+            self._number_next(ends)
         forgotten = self.ledger.settle(outcome)
-        if record is not None and ends:
-            self._note(record.request_id)
+        if ends:
+            self._note(ends)
         elif entry is not None:
             self._note(entry.request.request_id)
         if forgotten is not None:
             del self._numbers[forgotten]
             self._changes[forgotten.encode()] = None
+
+    def _number_next(self, request_id: str) -> None:
+        self._number += 1
+        self._numbers[request_id] = self._number
 
     def _note(self, request_id: str) -> None:
         """Keep for the changelog what a request is now; its number says in which order."""

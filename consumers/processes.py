@@ -16,6 +16,7 @@ from consumers.drivers import open_log
 from consumers.errors import RebuildError, RetryError
 from consumers.gate import GateMachine
 from consumers.gauges import Gauges
+from consumers.gold import read_gold
 from consumers.health import HealthServer, RoleState
 from consumers.ledger import LedgerMachine
 from consumers.log import Log, Partition
@@ -59,6 +60,8 @@ class Process:
     ------
     ConfigError
         If the configuration does not fit the roles, or the port is taken.
+    InputError
+        If a gold case cannot be used.
     """
 
     def __init__(
@@ -117,9 +120,9 @@ class Process:
                     self._reflect_at = now + _REFLECT_S
                     gate.reflect()
         elif role == "ledger":
-            machine = LedgerMachine(config)
+            machine = LedgerMachine(config, read_gold(config))
         elif role == "annotator" and self._truths is not None:
-            machine = AnnotatorMachine(config, self._truths)
+            machine = AnnotatorMachine(config, self._truths, read_gold(config))
         else:
             raise ConfigError(f"role {role!r} cannot run without the stream that it answers from")
         self._machines[role] = machine

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from consumers.answers_given import AnswersGiven
+from consumers.gold_given import GoldGiven
 from consumers.log import Record
 from consumers.messages import BadMessage, LabelReader, MessageReader, UnsolicitedLabel
 from consumers.recorded_topics import RecordedTopics
@@ -16,6 +17,7 @@ from stream_al.config import Config, LogConfig, decision_hash, validate
 from stream_al.engine import Core
 from stream_al.errors import ConfigError, InputError
 from stream_al.gate.gate import Gate
+from stream_al.labels.gold import is_gold
 from stream_al.learner.fold import Refold, fingerprint
 from stream_al.records import (
     Decision,
@@ -31,6 +33,7 @@ from stream_al.training import (
     Closed,
     Configured,
     Flagged,
+    Gold,
     Labelled,
     TrainingRecord,
     Unsolicited,
@@ -104,6 +107,7 @@ class LiveVerifier:
         self._requests: dict[str, LabelRequest] = {}
         self._twice: dict[str, bytes] = {}
         self._answers = AnswersGiven(config)
+        self._gold = GoldGiven(self._answers)
         self._unsolicited: dict[tuple[str, int, int], UnsolicitedLabel] = {}
         self._take(first, configured)
         here = fingerprint()
@@ -262,6 +266,8 @@ class LiveVerifier:
             told = self._answers.difference(training)
             if told is not None:
                 self._differ(f"training record {offset} {told}")
+        elif isinstance(training, Gold):
+            self._gold.take(offset, training)
         elif isinstance(training, Unsolicited):
             place = (training.topic, training.partition, training.offset)
             label = self._unsolicited.pop(place, None)
@@ -330,6 +336,11 @@ class LiveVerifier:
                     if encode(request) != self._twice.get(request.request_id):
                         self._differ(f"{_place(record)}: {request.request_id} asks something else")
                     continue
+                if is_gold(request.request_id):
+                    for told in self._gold.differences(record.value or b"", request):
+                        self._differ(f"{_place(record)}: {told}")
+                    continue
+                self._gold.asked(request)
                 expected = self._requests.pop(request.request_id, None)
                 if request.opinions > 1 and record.value is not None:
                     self._twice[request.request_id] = record.value
@@ -341,6 +352,8 @@ class LiveVerifier:
                     self._differ(f"{_place(record)}: {request.request_id} asks something else")
         for name in self._requests:
             self._differ(f"{name} was to be asked, and no request is there")
+        for told in self._gold.strays():
+            self._differ(told)
 
     def _differ(self, what: str) -> None:
         self._differences += 1

@@ -13,7 +13,8 @@ from stream_al.gate.gate import Gate, GateState, Told
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
 from stream_al.labels.endings import closed
-from stream_al.labels.ledger import Ledger, Outcome
+from stream_al.labels.ledger import Ledger
+from stream_al.labels.outcomes import Outcome
 from stream_al.learner.fold import Fold, fingerprint
 from stream_al.records import Decision, Event, Label, ModelStamp, encode
 from stream_al.training import Configured, TrainingRecord
@@ -115,9 +116,14 @@ class Core:
         config, monitor = self.gate.config, self.fold.monitor
         if config.on_warning == "random" and monitor.warns:
             return "random"
-        if config.stop_when and all(monitor.met(name) for name in config.stop_when):
-            return "maintain"
-        return None
+        return "maintain" if self.maintains else None
+
+    @property
+    def maintains(self) -> bool:
+        """Whether the policy asks as little as `gate.floor` says, until drift is found."""
+        config = self.gate.config
+        stopping = self.fold.monitor.stopping
+        return stopping.stops(config.stop_when, config.stop_need, config.stop_labels)
 
     def decide_into(
         self,
@@ -144,6 +150,7 @@ class Core:
                     if state.config_hash != self.gate.config_hash:
                         self.gate.adopt(state)
                     state.version = stamp.version
+                    self.gate.respond(state, self.fold.monitor.drifted)
                 if event.offset < state.next_offset:
                     raise InputError(
                         f"offset {event.offset} comes after {state.next_offset - 1} in partition "

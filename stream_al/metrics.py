@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from stream_al.labels.ledger import OUTCOMES
+from stream_al.labels.outcomes import OUTCOMES
 from stream_al.learner.stopping import Criterion
 from stream_al.learner.warning_signs import SignName
 
@@ -96,7 +96,7 @@ METRICS: tuple[Metric, ...] = (
         ),
         roles=_GATE,
         labels=("reason",),
-        values={"reason": ("policy", "explore", "both", "boost")},
+        values={"reason": ("policy", "explore", "both", "boost", "burst")},
     ),
     Metric(
         "query_ratio",
@@ -174,6 +174,52 @@ METRICS: tuple[Metric, ...] = (
         roles=_GATE,
     ),
     Metric(
+        "accuracy_since_drift_ratio",
+        "gauge",
+        "",
+        (
+            "As `accuracy_ratio`, since the last drift that called for a response; absent before "
+            "its first answers."
+        ),
+        aggregate="max",
+        roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "accuracy_since_drift_limit_ratio",
+        "gauge",
+        "",
+        "Limits of `accuracy_since_drift_ratio` that hold at all times, of all such stretches.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("limit",),
+        values={"limit": ("lower", "upper")},
+        initial=math.nan,
+    ),
+    Metric(
+        "calibration_error_ratio",
+        "gauge",
+        "",
+        (
+            "Expected calibration error on the last 1,000 explored answers, without what chance "
+            "alone would make."
+        ),
+        aggregate="max",
+        roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "calibration_error_limit_ratio",
+        "gauge",
+        "",
+        "Pointwise 95 % limits of `calibration_error_ratio`.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("limit",),
+        values={"limit": ("lower", "upper")},
+        initial=math.nan,
+    ),
+    Metric(
         "class_recall_ratio",
         "gauge",
         "",
@@ -187,6 +233,24 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         "",
         "Estimated share of the events predicted as a class that are of it.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("class",),
+    ),
+    Metric(
+        "class_f1_ratio",
+        "gauge",
+        "",
+        "Harmonic mean of `class_recall_ratio` and `class_precision_ratio`.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("class",),
+    ),
+    Metric(
+        "class_average_precision_ratio",
+        "gauge",
+        "",
+        "Estimated average precision of all events ranked by the probability of a class.",
         aggregate="max",
         roles=_GATE,
         labels=("class",),
@@ -222,6 +286,14 @@ METRICS: tuple[Metric, ...] = (
         values={"criterion": get_args(Criterion)},
     ),
     Metric(
+        "maintenance",
+        "gauge",
+        "",
+        "1 while the policy asks as little as `gate.floor` says, by `gate.stop_when`; else 0.",
+        aggregate="max",
+        roles=_GATE,
+    ),
+    Metric(
         "helping_difference_ratio",
         "gauge",
         "",
@@ -240,6 +312,44 @@ METRICS: tuple[Metric, ...] = (
         labels=("requests",),
         values={"requests": ("random", "picked")},
         initial=math.nan,
+    ),
+    Metric(
+        "annotators_gold_ratio",
+        "gauge",
+        "",
+        "Share of gold cases that annotators answer right; absent before the first answer.",
+        aggregate="max",
+        roles=_GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "annotators_gold_limit_ratio",
+        "gauge",
+        "",
+        "Pointwise 95 % limits of `annotators_gold_ratio`.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("limit",),
+        values={"limit": ("lower", "upper")},
+        initial=math.nan,
+    ),
+    Metric(
+        "annotator_answers",
+        "gauge",
+        "answers",
+        "Answers in the training log by annotator, the first hundred by name.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("annotator",),
+    ),
+    Metric(
+        "annotator_agreement_ratio",
+        "gauge",
+        "",
+        "Share of others' answers to the same requests that agree with an annotator's.",
+        aggregate="max",
+        roles=_GATE,
+        labels=("annotator",),
     ),
     Metric(
         "budget_tokens",
@@ -317,12 +427,12 @@ METRICS: tuple[Metric, ...] = (
         (
             "Answers, by what became of them: learnt from (`labelled`; `late`, after the request "
             "had been closed; `revised`), closing without a label (`skipped`, `retracted`), one "
-            "of several (`noted`; `disagreed`, the last word is asked for), remarks (`flagged`), "
-            "said before (`repeated`), against what was said before (`conflicting`), to no "
-            "request that is known (`unknown`), not usable (`refused`), kept until the request "
-            "comes (`early`, counted again when it has come), to what nobody asked "
-            "(`unsolicited`); and requests that nobody answered in time (`expired`; `assumed`, "
-            "where silence means a class)."
+            "of several (`noted`; `disagreed`, the last word is asked for), about a case whose "
+            "class was known (`gold`), remarks (`flagged`), said before (`repeated`), against "
+            "what was said before (`conflicting`), to no request that is known (`unknown`), not "
+            "usable (`refused`), kept until the request comes (`early`, counted again when it has "
+            "come), to what nobody asked (`unsolicited`); and requests that nobody answered in "
+            "time (`expired`; `assumed`, where silence means a class)."
         ),
         roles=_LEDGER,
         labels=("outcome",),

@@ -18,6 +18,7 @@ __all__ = [
     "Control",
     "Ended",
     "Flagged",
+    "Gold",
     "Labelled",
     "Opinion",
     "TrainingRecord",
@@ -159,6 +160,46 @@ class Flagged(msgspec.Struct, frozen=True, kw_only=True, tag="flagged", tag_fiel
     comment: str
 
 
+class Gold(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    omit_defaults=True,
+    tag="gold",
+    tag_field="type",
+):
+    """An answer to a request whose class was known, which tells of the annotator only.
+
+    Attributes
+    ----------
+    request_id, topic, partition, offset, time
+        As in `LabelRequest`: those of the request that it followed, but for its own `request_id`.
+    id
+        The case's.
+    label
+        The class that was answered; None: the annotator could not tell, or withdrew the request.
+    known
+        The right one.
+    annotator, annotator_kind, answered_at, correction, comment
+        As in `Ended`.
+    """
+
+    request_id: str
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    time: float | None
+    label: str | None
+    known: str
+    annotator: str = ""
+    annotator_kind: AnnotatorKind = "person"
+    answered_at: float | None = None
+    correction: str = ""
+    comment: str = ""
+
+
 class Unsolicited(
     msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="unsolicited", tag_field="type"
 ):
@@ -219,6 +260,8 @@ class Voided(msgspec.Struct, frozen=True, kw_only=True, tag="voided", tag_field=
         if isinstance(record, Labelled):
             given = [(record.annotator, record.answered_at)]
             given += [(opinion.annotator, opinion.time) for opinion in record.opinions]
+        elif isinstance(record, Gold):
+            given = [(record.annotator, record.answered_at)]
         elif isinstance(record, Unsolicited):
             given = [(record.source, record.time)]
         else:
@@ -278,7 +321,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control", tag_fiel
 
 
 TrainingRecord: TypeAlias = (
-    Configured | Observed | Labelled | Closed | Flagged | Unsolicited | Voided | Control
+    Configured | Observed | Labelled | Closed | Gold | Flagged | Unsolicited | Voided | Control
 )
 
 

@@ -118,9 +118,7 @@ def test_epochs_hold_the_truth_at_all_times() -> None:
 def test_revisions_restate_the_epoch_that_they_belong_to() -> None:
     """What is revised counts as if it had been answered so at once, in its epoch only."""
     _, answers = stream(3)
-    revised = [
-        msgspec.structs.replace(r, label="b", was=r.label) for r in answers[150:250:5]
-    ]
+    revised = [msgspec.structs.replace(r, label="b", was=r.label) for r in answers[150:250:5]]
     at_once, restated = Accuracy(), Accuracy()
     changed = {record.request_no: record for record in revised}
     for part in (slice(0, 200), slice(200, BLOCKS)):

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_al.config import LedgerConfig
-from stream_al.labels.ledger import OUTCOMES, Ledger
+from stream_al.labels.ledger import Ledger
+from stream_al.labels.outcomes import OUTCOMES
 from stream_al.records import Label, LabelRequest, request_id
 from stream_al.training import Closed, Flagged, Labelled
 
@@ -404,3 +405,49 @@ def test_the_last_word_may_be_one_of_the_twos() -> None:
     last = ledger.answer(answer(7, "fraud", kind="revise", annotator="eve"))
     assert isinstance(last.record, Labelled)
     assert [each.label for each in last.record.opinions] == ["good", "fraud", "fraud"]
+
+
+def asked_twice() -> Ledger:
+    """Return a ledger with one open request for two opinions."""
+    ledger = Ledger()
+    ledger.open(request(7, opinions=2))
+    return ledger
+
+
+def test_a_skip_said_twice_is_one_of_two() -> None:
+    """Who cannot tell and says so again does not speak for the other annotator."""
+    ledger = asked_twice()
+    skip = answer(7, None, kind="skip", annotator="eve")
+    assert [ledger.answer(skip).kind for _ in range(3)] == ["noted", "repeated", "repeated"]
+    assert ledger.is_open("events:0:7")
+    assert ledger.answer(answer(7, "fraud", annotator="bob")).kind == "labelled"
+
+
+def test_a_retraction_said_twice_takes_back_one_answer() -> None:
+    """The double of a retraction neither withdraws the request nor another's answer."""
+    ledger = asked_twice()
+    ledger.answer(answer(7, annotator="eve"))
+    ledger.answer(answer(7, annotator="bob", kind="flag"))
+    retract = answer(7, None, kind="retract", annotator="eve")
+    assert [ledger.answer(retract).kind for _ in range(3)] == ["retracted", "repeated", "repeated"]
+    assert ledger.is_open("events:0:7")
+    kinds = [ledger.answer(answer(7, annotator=who)).kind for who in ("bob", "ann")]
+    assert kinds == ["noted", "labelled"]
+
+
+def test_who_takes_an_answer_back_may_answer_again() -> None:
+    """A label after one's own retraction counts once, as the only one of that annotator."""
+    ledger = asked_twice()
+    kinds = [
+        ledger.answer(answer(7, label, kind=kind, annotator="eve")).kind
+        for kind, label in (("label", "good"), ("retract", None), ("label", "fraud"))
+    ]
+    assert kinds == ["noted", "retracted", "noted"]
+    assert ledger.answer(answer(7, None, kind="retract", annotator="eve")).kind == "retracted"
+    assert ledger.answer(answer(7, "fraud", annotator="eve")).kind == "noted"
+    last = ledger.answer(answer(7, "fraud", annotator="bob"))
+    assert isinstance(last.record, Labelled)
+    assert [(each.annotator, each.label) for each in last.record.opinions] == [
+        ("eve", "fraud"),
+        ("bob", "fraud"),
+    ]

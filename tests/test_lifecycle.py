@@ -28,6 +28,7 @@ from consumers.log import Out, Partition, Record
 from consumers.machine import Tick, Work
 from consumers.topics import Topics, dead_letters_of
 from stream_al.config import Config, LearnerConfig, LedgerConfig, MessageConfig, validate
+from stream_al.labels.gold import GoldCase
 from stream_al.learner.accuracy import Accuracy
 from stream_al.training import Ended, decode_training
 
@@ -139,14 +140,18 @@ class Lifecycle(RuleBasedStateMachine):
         early_limit=st.sampled_from((0, 3, 10_000, 10_000)),
         reasons=st.sampled_from(((), ("slip",))),
         classes=st.sampled_from((CLASSES, CLASSES, ())),
+        gold=st.sampled_from((None, {"id": ""}, {"id": "a"})),
     )
-    def begin(self, classes: tuple[str, ...], **ledger: Any) -> None:
+    def begin(self, classes: tuple[str, ...], gold: Json | None, **ledger: Any) -> None:
         """Start with nothing in any topic."""
+        case = None if gold is None else {**gold, "features": {"amount": 0.25}, "label": "fraud"}
+        self.gold = () if case is None else (GoldCase(**case),)
+        ledger["gold_share"] = 1.0
         changes = {"2": {"theft": "stolen"}, "3": {"stolen": "fraud"}}
         lifecycle = LedgerConfig(early_wait_s=6.0, schema=3, schema_changes=changes, **ledger)
         self.config = configuration(lifecycle, classes)
-        self.machine = LedgerMachine(self.config)
-        self.reference = Offices(self.config, len(PARTS))
+        self.machine = LedgerMachine(self.config, self.gold)
+        self.reference = Offices(self.config, len(PARTS), case)
         self.accuracy, self.accuracies = Accuracy(), Accuracies()
         self.streams = [Stream(partition) for partition in PARTS]
         self.log: dict[tuple[str, int], list[Message]] = {}
@@ -324,7 +329,7 @@ class Lifecycle(RuleBasedStateMachine):
         if compacted:
             self.compact()
         if numbers == PARTS:
-            self.machine = LedgerMachine(self.config)
+            self.machine = LedgerMachine(self.config, self.gold)
         for number in numbers:
             self.machine.drop(number)
             found = self.machine.restore(number, self.changelog[number])
@@ -371,6 +376,8 @@ class Lifecycle(RuleBasedStateMachine):
                 self.read[topic, message.partition] += 1
         for number, ask in expected.asks:
             self.write("requests", number, ask)
+            if not ask["disagreed"]:
+                self.asked.append((ask, number))
         self.compare_state()
         self.agree = self.fresh = True
 

@@ -19,7 +19,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from consumers.telemetry import Telemetry
 from stream_al.cli.metrics_command import metrics
 from stream_al.cli.metrics_text import reference
-from stream_al.labels.ledger import OUTCOMES
+from stream_al.labels.outcomes import OUTCOMES
 from stream_al.metrics import METRICS, PREFIX, ROLES, Metric
 from stream_al.rolling import RollingAccuracy, RollingRatio
 
@@ -59,7 +59,7 @@ def test_the_document_is_the_reference() -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_names_follow_the_conventions(metric: Metric) -> None:
     """Base units, suffixes by kind, and labels that mean the same everywhere."""
-    assert re.fullmatch(r"stream_al_[a-z]+(_[a-z]+)*", metric.full_name)
+    assert re.fullmatch(r"stream_al_[a-z]+(_[a-z][a-z0-9]*)*", metric.full_name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert metric.name.endswith("_info") == (metric.kind == "info")
     assert not re.search(r"_(count|sum|bucket|created|milliseconds|ms|percent)$", metric.name)

@@ -26,7 +26,8 @@ from consumers.testing.simulated_member import SimulatedMember
 from consumers.testing.simulated_storage import SimulatedClock, Transaction
 from consumers.topics import Topics
 from stream_al.config import Config, LogConfig, LoopConfig
-from stream_al.labels.ledger import OUTCOMES, Ledger, Open, Outcome
+from stream_al.labels.ledger import Ledger
+from stream_al.labels.outcomes import OUTCOMES, Open, Outcome
 from stream_al.records import Label, encode
 
 SESSION_S, TRANSACTION_S = 8.0, 5.0
@@ -456,6 +457,30 @@ def _lose_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumers.ledger.UNUSABLE", ("refused",))
 
 
+def _forget_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Ledger.reopen
+
+    def reopen(self: Ledger, entry: Open) -> bool:
+        return original(self, msgspec.structs.replace(entry, known=None))
+
+    monkeypatch.setattr(Ledger, "reopen", reopen)
+
+
+def _take_gold_for_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.ledger.is_gold", lambda _: False)
+
+
+def _ask_no_gold_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = LedgerState.restore
+
+    def restore(self: LedgerState, entries: Iterable[Record]) -> None:
+        original(self, entries)
+        if self.next:
+            self.ledger._gold = ()
+
+    monkeypatch.setattr(LedgerState, "restore", restore)
+
+
 def _lose_early_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LedgerState, "wait", lambda *_: None)
 
@@ -475,6 +500,9 @@ def _lose_early_labels(monkeypatch: pytest.MonkeyPatch) -> None:
         _forget_the_first_opinion,
         _adjudicate_always,
         _lose_conflicts,
+        _forget_what_is_known,
+        _take_gold_for_any_request,
+        _ask_no_gold_after_a_restart,
         _lose_early_labels,
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -23,6 +23,7 @@ from consumers.testing.simulated_broker import SimulatedBroker
 from consumers.testing.simulated_log import SimulatedLog
 from consumers.topics import Topics
 from stream_al.config import Config
+from stream_al.labels.gold import GoldCase
 from stream_al.learner.fold import Fold
 
 __all__ = ["Actor", "Replica", "Retrying", "World"]
@@ -100,6 +101,7 @@ class Replica(Actor):
         world: World,
         config: Config,
         truths: Truths | None = None,
+        gold: Sequence[GoldCase] = (),
     ) -> None:
         # Replicas fold at different speeds, so one takes over from another that is ahead of it.
         fold_size = world.rng.choice([1, 5, 200])
@@ -107,6 +109,7 @@ class Replica(Actor):
         super().__init__(instance, world, msgspec.structs.replace(config, loop=loop))
         self.role = role
         self._truths = truths
+        self._gold = gold
         self._disk: Fold | None = None
         self._loop: Loop | None = None
 
@@ -115,9 +118,9 @@ class Replica(Actor):
         machine: Machine
         between: Callable[[], None] = _nothing
         if self.role == "ledger":
-            machine = LedgerMachine(self.config)
+            machine = LedgerMachine(self.config, self._gold)
         elif self._truths is not None:
-            machine = AnnotatorMachine(self.config, self._truths)
+            machine = AnnotatorMachine(self.config, self._truths, self._gold)
         else:
             gate = machine = GateMachine(self.config, copy.deepcopy(self._disk))
             # Small as the batches are, each is to be cut.

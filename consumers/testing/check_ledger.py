@@ -11,7 +11,7 @@ from consumers.messages import BadMessage, LabelReader, UnsolicitedLabel
 from consumers.testing.check_requests import Request, hash_of, read_requests
 from consumers.testing.check_training import TrainingLog
 from consumers.testing.findings import Context, Letters, place_of
-from consumers.testing.lifecycle import Course, Said, Told, read_answer
+from consumers.testing.lifecycle import Course, GoldCourse, Said, Told, read_answer
 from stream_al.training import Unsolicited
 
 __all__ = ["check_answers"]
@@ -26,7 +26,8 @@ def check_answers(context: Context, training: TrainingLog, asked: set[str]) -> N
     of time is not in the topics; of the moments that it may have been, one has to fit.
     """
     requests = read_requests(context)
-    for name in sorted(asked ^ requests.keys()):
+    of_gates = {name for name, request in requests.items() if request.known is None}
+    for name in sorted(asked ^ of_gates):
         told = (
             "is asked, and has no request" if name in asked else "has a request, and is not asked"
         )
@@ -53,7 +54,7 @@ class _Answers:
         self._said: dict[tuple[str, int], list[Said]] = defaultdict(list)
         self._by_id: dict[tuple[str, int], list[str]] = defaultdict(list)
         for name, request in requests.items():
-            if request.id and not request.refused:
+            if request.id and not request.refused and request.known is None:
                 self._by_id[request.id, request.place[0]].append(name)
         self._matched: dict[tuple[str, int], int] = {}
         self._stored: dict[int, int] = defaultdict(int)
@@ -168,15 +169,24 @@ class _Answers:
                     self._check_one(name, request, told, forgotten)
 
     def _ended_after(self) -> dict[str, int]:
-        """Count for each request those of its partition that ended after it had."""
+        """Count for each request those of its partition that may have ended after it had."""
         found: dict[str, int] = {}
         ended: dict[int, int] = defaultdict(int)
+        told = set(self._training.ended)
+        silent = [
+            (name, request.place[0])
+            for name, request in self._requests.items()
+            if request.known is not None and name not in told
+        ]
+        for _, number in silent:
+            # Of a gold case that nobody answered it is not told when its time was over.
+            ended[number] += 1
         for name in reversed(self._training.ended):
             request = self._requests.get(name)
             if request is not None and not request.refused:
                 found[name] = ended[request.place[0]]
                 ended[request.place[0]] += 1
-        return found
+        return found | {name: ended[number] for name, number in silent}
 
     def _check_one(self, name: str, request: Request, told: list[Told], forgotten: bool) -> None:
         need, said = self._context.need, self._said.get((name, request.place[0]), [])
@@ -191,7 +201,8 @@ class _Answers:
             need(forgotten or waited or crowded, f"label {each.place} was not kept for {name}")
         for each in after:
             need(forgotten, f"label {each.place} is {each.letter} to {name}, which has just ended")
-        if not told and self._context.settled and ledger.expire_after_s is not None:
+        expires = ledger.expire_after_s is not None and request.known is None
+        if not told and self._context.settled and expires:
             need(False, f"{name} is still open")
             return
         differences = min(self._courses(name, request, told, judged), key=len)
@@ -220,7 +231,8 @@ class _Answers:
     ) -> tuple[Course, list[str | None]]:
         silence = self._context.config.ledger.on_expiry
         means = None if silence == "missing" else silence.removeprefix("class:")
-        course, letters = Course(request.opinions, means), []
+        known, letters = request.known, []
+        course = Course(request.opinions, means) if known is None else GoldCourse(known)
         for n, said in enumerate(judged):
             if n == over:
                 course.run_out()

@@ -9,13 +9,14 @@ import msgspec
 
 from consumers.log import Record
 from consumers.testing.findings import Context
-from consumers.testing.lifecycle import Told, question_of, told_by
+from consumers.testing.lifecycle import Told, gold_question_of, question_of, told_by
 from stream_al.learner.fold import RunningDigest, fold_id
 from stream_al.records import Observed, encode
 from stream_al.training import (
     Closed,
     Configured,
     Flagged,
+    Gold,
     Labelled,
     Unsolicited,
     Voided,
@@ -96,9 +97,12 @@ class TrainingLog:
             place = (training.topic, training.partition, training.offset)
             need(place not in self.unsolicited, f"{where} takes the label at {place} again")
             self.unsolicited[place] = training
-        elif isinstance(training, Labelled | Closed | Flagged):
+        elif isinstance(training, Labelled | Closed | Gold | Flagged):
             self.told.setdefault(training.request_id, []).append(told_by(training))
-            if not isinstance(training, Flagged):
+            if isinstance(training, Gold):
+                follows = self._follow_gold(training)
+                need(follows, f"{where} answers a gold request that is answered")
+            elif not isinstance(training, Flagged):
                 follows = self._follow(training)
                 need(follows, f"{where} does not follow from how its request had ended")
         elif isinstance(training, Voided):
@@ -121,6 +125,18 @@ class TrainingLog:
             return training.was == was != label and late == (was is None) and not assumed
         retracted = isinstance(training, Closed) and training.reason == "retracted"
         return retracted and training.was == was is not None
+
+    def _follow_gold(self, training: Gold) -> bool:
+        """Take note of an answer; tell whether it may come after those before it."""
+        name = training.request_id
+        self.abouts.setdefault(name, []).append((gold_question_of(training), False))
+        was = self._labels.get(name)
+        if name not in self._labels:
+            self.ended.append(name)
+        elif training.label is None:
+            return False
+        self._labels[name] = training.label
+        return was is None
 
     def _fold_again(self, end: int) -> None:
         """Compute the digest as whoever folds the log again does, up to a record that says so."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from consumers.log import Log, Partition
 from consumers.testing.check_gate import check_events
@@ -11,6 +11,7 @@ from consumers.testing.check_training import check_training
 from consumers.testing.findings import Context
 from consumers.topics import Topics
 from stream_al.config import Config
+from stream_al.labels.gold import GoldCase
 
 __all__ = ["Watcher", "check", "committed_offsets"]
 
@@ -21,13 +22,15 @@ def check(
     *,
     settled: bool = True,
     committed: Mapping[str, Mapping[Partition, int | None]] | None = None,
+    gold: Sequence[GoldCase] = (),
 ) -> list[str]:
     """Check every invariant of a run; nothing may be writing meanwhile.
 
     Every input that was committed has exactly one prediction or dead letter; predictions stand in
     the order of their events; requests keep within the budget at every prefix; model versions
     never fall, and their digests are the training log's; each training record has its cause, and
-    each request and label its end; states stand where the committed offsets do.
+    each request and label its end; gold cases follow the requests that they are drawn for; states
+    stand where the committed offsets do.
 
     Memory grows with label requests, labels and training records, not with events.
 
@@ -41,6 +44,8 @@ def check(
         Whether all inputs were processed to their ends, and everything due was settled.
     committed
         Offsets by role, where they are known; else they are asked for.
+    gold
+        The cases that the ledger asked about.
 
     Returns
     -------
@@ -57,6 +62,7 @@ def check(
         config,
         committed_offsets(log, config) if committed is None else committed,
         settled=settled,
+        gold=gold,
     )
     training = check_training(context)
     asked = check_events(context, training)

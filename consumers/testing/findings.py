@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from consumers.log import Log, Partition, Record
 from consumers.messages.dead_letters import DeadLetter, describe
 from consumers.topics import Topics, dead_letters_of
 from stream_al.config import Config
+from stream_al.labels.gold import GoldCase
 
 __all__ = ["Context", "Letters", "place_of"]
 
@@ -35,6 +36,8 @@ class Context:
         Committed offsets by role.
     settled
         Whether everything is expected to have come to rest.
+    gold
+        The cases that the ledger asked about.
     violations
         The first of them, in plain words.
     """
@@ -46,7 +49,9 @@ class Context:
         committed: Mapping[str, Mapping[Partition, int | None]],
         *,
         settled: bool,
+        gold: Sequence[GoldCase] = (),
     ) -> None:
+        self.gold = gold
         self.log = log
         self.config = config
         self.topics = Topics.of(config.log)

@@ -11,9 +11,19 @@ import msgspec
 
 from stream_al.config import Config
 from stream_al.records import Label, LabelRequest, class_name
-from stream_al.training import Closed, Ended, Flagged, Labelled
+from stream_al.training import Closed, Ended, Flagged, Gold, Labelled
 
-__all__ = ["ANSWERED", "Course", "Said", "Told", "question_of", "read_answer", "told_by"]
+__all__ = [
+    "ANSWERED",
+    "Course",
+    "GoldCourse",
+    "Said",
+    "Told",
+    "gold_question_of",
+    "question_of",
+    "read_answer",
+    "told_by",
+]
 
 Told: TypeAlias = dict[str, Any]
 """What a training record says beyond repeating its request."""
@@ -231,6 +241,39 @@ class Course:
         self.told.append({**told, "opinions": opinions})
 
 
+class GoldCourse(Course):
+    """What becomes of one gold request, from its opening on.
+
+    Parameters
+    ----------
+    known
+        Its class.
+    """
+
+    def __init__(self, known: str) -> None:
+        super().__init__(1, None)
+        self._known = known
+
+    def hear(self, said: Said) -> str | None:
+        """Take an answer; return the kind of dead letter that it becomes, if it does."""
+        label, was = said.label, self._class
+        if not said.fits or label.kind == "flag":
+            return super().hear(said)
+        if was is not None:
+            if label.kind == "skip" or said.name == was:
+                return None
+            return "conflicting" if label.kind == "label" else "refused"
+        if self.open or said.name is not None:
+            self.open, self._class = False, said.name
+            told = {"type": "gold", **_answer(label), "label": said.name}
+            self.told.append({**told, "known": self._known})
+        return None
+
+    def run_out(self) -> None:
+        """Let its time be over, of which nothing is told."""
+        self.open = False
+
+
 def _answer(label: Label) -> Told:
     return {
         "annotator": label.annotator,
@@ -241,8 +284,11 @@ def _answer(label: Label) -> Told:
     }
 
 
-def told_by(record: Labelled | Closed | Flagged) -> Told:
+def told_by(record: Labelled | Closed | Gold | Flagged) -> Told:
     """Return what a training record says, beyond what it repeats."""
+    if isinstance(record, Gold):
+        said = (*ANSWERED, "label", "known")
+        return {"type": "gold", **{name: getattr(record, name) for name in said}}
     if isinstance(record, Flagged):
         return {"type": "flagged", **{name: getattr(record, name) for name in ANSWERED}}
     told: Told = {"type": "closed" if isinstance(record, Closed) else "labelled"}
@@ -258,3 +304,9 @@ def question_of(record: LabelRequest | Labelled | Closed, *, event: bool) -> int
         names["asked"] = "reason"
     common = [getattr(record, name) for name in names.values()]
     return hash(msgspec.json.encode(common, order="sorted"))
+
+
+def gold_question_of(record: LabelRequest | Gold) -> int:
+    """Hash what a gold request and its answer have in common."""
+    names = ("request_id", "topic", "partition", "offset", "id", "time")
+    return hash(msgspec.json.encode([getattr(record, name) for name in names]))

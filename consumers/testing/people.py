@@ -12,7 +12,7 @@ from consumers.testing.actors import Retrying, World
 from consumers.testing.surroundings import truth_of
 from stream_al.config import Config
 from stream_al.records import AnswerKind, Label, encode
-from stream_al.training import Closed, Labelled, decode_training
+from stream_al.training import Closed, Gold, Labelled, decode_training
 
 __all__ = ["Answerer"]
 
@@ -120,10 +120,10 @@ class Answerer(Retrying):
         """Think again about what has ended; the longer ago, the less."""
         rng = self.world.rng
         training = decode_training(record.value or b"")
-        if not isinstance(training, Labelled | Closed) or rng.random() > 0.4:
+        if not isinstance(training, Labelled | Closed | Gold) or rng.random() > 0.4:
             return
         name, delay = training.request_id, rng.expovariate(0.2)
-        if isinstance(training, Closed):
+        if isinstance(training, Closed) or training.label is None:
             self._say(name, rng.choice(["ok", "fraud"]), delay)
         elif rng.random() < 0.4:
             self._say(name, None, delay, "retract")

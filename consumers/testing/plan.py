@@ -16,6 +16,7 @@ from stream_al.config import (
     LoopConfig,
     MessageConfig,
 )
+from stream_al.labels.gold import GoldCase
 
 __all__ = ["Plan", "draw_plan"]
 
@@ -27,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     config
         What all processes run with; each has an instance of its own.
+    gold
+        The cases that the ledger asks about.
     gates, ledgers, annotators
         How many replicas.
     doubles
@@ -45,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     config: Config
+    gold: tuple[GoldCase, ...]
     gates: int
     ledgers: int
     annotators: int
@@ -57,6 +61,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     switch: float
     jump: float
     compact: float
+
+
+_GOLD = (
+    GoldCase({"amount": 0.95, "country": "FR"}, "fraud"),
+    GoldCase({"amount": 0.05, "country": "US"}, "ok"),
+    # An id that events may have as well.
+    GoldCase({"amount": 0.85, "country": "DE"}, "fraud", "e7"),
+    GoldCase({"amount": 0.45, "country": "DE"}, "ok", "gold"),
+)
 
 
 def draw_plan(seed: int, events: int | None = None) -> Plan:
@@ -73,6 +86,8 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
     True
     """
     rng = random.Random(f"plan {seed}")  # noqa: S311 - a simulation, not a secret
+    gold = random.Random(f"gold {seed}")  # noqa: S311 - so that it moves no other draw
+    share = gold.choice([0.0, 0.2, 1.0])
     config = Config(
         learner=LearnerConfig(
             committee=False, classes=rng.choice([(), ("fraud", "ok")]), seed=seed % 3
@@ -116,11 +131,13 @@ def draw_plan(seed: int, events: int | None = None) -> Plan:
             reasons=rng.choice([(), ("ambiguous", "slip")]),
             schema=2,
             schema_changes={"2": {"stolen": "fraud"}},
+            gold_share=share,
         ),
     )
     return Plan(
         seed=seed,
         config=config,
+        gold=_GOLD if share else (),
         gates=rng.choice([1, 2, 2, 3]),
         ledgers=rng.choice([1, 1, 2]),
         annotators=rng.choice([0, 1, 2]) if config.message.id else 0,

@@ -89,7 +89,10 @@ class _Simulation:
 
         def replicas(role: str, count: int) -> list[Actor]:
             known = truths if role == "annotator" else None
-            return [Replica(role, f"{role}-{n}", scheduler, config, known) for n in range(count)]
+            return [
+                Replica(role, f"{role}-{n}", scheduler, config, known, plan.gold)
+                for n in range(count)
+            ]
 
         scheduler.take_in(
             [
@@ -182,7 +185,9 @@ class _Simulation:
             for role in ("gate", "ledger")
             if (group := self._broker.groups.get(f"{name}.{role}")) is not None
         }
-        self._scheduler.violations += check(log, self._plan.config, committed=committed)
+        self._scheduler.violations += check(
+            log, self._plan.config, committed=committed, gold=self._plan.gold
+        )
         verified = LiveVerifier(LogTopics(log), self._plan.config.log).run()
         self._scheduler.counts["decisions"] += verified.decisions
         self._scheduler.counts["training"] += verified.records

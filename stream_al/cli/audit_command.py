@@ -19,6 +19,7 @@ from stream_al.training import (
     Control,
     Ended,
     Flagged,
+    Gold,
     Labelled,
     Unsolicited,
     Voided,
@@ -36,8 +37,8 @@ def audit(settings: Settings, request_id: str | None, annotator: str | None) -> 
     """Print the trail of labels, one JSON object a line, in the order of the training log.
 
     Each line has the offset in the training log, what happened, the request, who answered and when,
-    which model asked and why, what was answered, and what it was before. Controls and voided labels
-    stand among them.
+    which model asked and why, what was answered, and what it was before. Answers to gold cases,
+    with the class that was known, controls and voided labels stand among them.
     """
     config = settings.config
     topic = Topics.of(config.log).training
@@ -83,6 +84,19 @@ def entry(record: object) -> dict[str, Any] | None:
             "reason": record.correction,
             "comment": record.comment,
             "opinions": [msgspec.to_builtins(each) for each in record.opinions],
+        }
+    elif isinstance(record, Gold):
+        line = {
+            "event": "gold",
+            "request_id": record.request_id,
+            "id": record.id,
+            "annotator": record.annotator,
+            "annotator_kind": record.annotator_kind,
+            "at": record.answered_at,
+            "label": record.label,
+            "known": record.known,
+            "reason": record.correction,
+            "comment": record.comment,
         }
     elif isinstance(record, Flagged):
         line = {

@@ -19,7 +19,7 @@ from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
 from stream_al.records import encode
-from stream_al.training import TrainingRecord, Voided, decode_training
+from stream_al.training import Gold, TrainingRecord, Voided, decode_training
 
 __all__ = ["refold"]
 
@@ -86,9 +86,11 @@ def refold(
         if not log.bounds(topic, 0).end:
             raise ConfigError("no gate has run yet, so there is nothing to fold", topic)
         concerned: Counter[str] = Counter()
-        left = 0
+        gold = left = 0
         for record in _records(log, topic):
-            if voided.concerns(record):
+            if isinstance(record, Gold):
+                gold += voided.concerns(record)
+            elif voided.concerns(record):
                 concerned[getattr(record, "label", "")] += 1
             elif hasattr(record, "label"):
                 left += 1
@@ -103,6 +105,7 @@ def refold(
         "labels": sum(concerned.values()),
         "labels_by_class": dict(sorted(concerned.items())),
         "labels_left": left,
+        "gold": gold,
     }
     if as_json:
         sys.stdout.write(encode(told).decode() + "\n")
@@ -111,6 +114,8 @@ def refold(
     what = f"{sum(concerned.values()):,} labels by {annotator!r}"
     if classes:
         what += f" ({classes})"
+    if gold:
+        what += f" and {gold:,} answers to gold cases"
     click.echo(
         f"{what} would not count, {left:,} would be left; nothing was written"
         if dry_run

@@ -15,7 +15,15 @@ from consumers.messages.errors import one_line
 from consumers.topics import Topics
 from stream_al.gate.gate import GateState
 from stream_al.records import Label, LabelRequest, Observed, Prediction
-from stream_al.training import Closed, Configured, Control, Labelled, Unsolicited, decode_training
+from stream_al.training import (
+    Closed,
+    Configured,
+    Control,
+    Gold,
+    Labelled,
+    Unsolicited,
+    decode_training,
+)
 
 __all__ = ["json_line", "text_line"]
 
@@ -136,7 +144,9 @@ def _describers(topics: Topics) -> Mapping[str, Callable[[bytes], str]]:
     }
 
 
-def _place(event: Prediction | LabelRequest | Observed | Labelled | Closed | Unsolicited) -> str:
+def _place(
+    event: Prediction | LabelRequest | Observed | Labelled | Closed | Gold | Unsolicited,
+) -> str:
     name = getattr(event, "id", "")
     return f"{event.topic}:{event.partition}:{event.offset}" + (f" id={name}" if name else "")
 
@@ -172,7 +182,7 @@ def _of_label(row: Label) -> str:
 
 
 def _of_training(
-    row: Configured | Observed | Labelled | Closed | Unsolicited | Control,
+    row: Configured | Observed | Labelled | Closed | Gold | Unsolicited | Control,
 ) -> str:
     if isinstance(row, Configured):
         versions = ", ".join(f"{name} {value}" for name, value in row.fingerprint.items())
@@ -185,6 +195,10 @@ def _of_training(
         return f"labelled  {_place(row)} is {row.label}{by}  predicted {guessed}"
     if isinstance(row, Closed):
         return f"closed  {_place(row)}  {row.reason}"
+    if isinstance(row, Gold):
+        by = f", by {row.annotator}" if row.annotator else ""
+        answered = "none" if row.label is None else row.label
+        return f"gold  {row.request_id} is {row.known}, answered {answered}{by}"
     if isinstance(row, Unsolicited):
         return f"unsolicited  {_place(row)} is {row.label}  {len(row.features)} features"
     until = "" if row.until is None else f" until {_moment(row.until)}"

@@ -216,6 +216,12 @@ class LedgerConfig(Section, frozen=True, kw_only=True):
         By version: which class names of the version before have which names from then on. Two
         with one new name are merged. Answers of an older version are read by them; what stands
         in the training log keeps its name.
+    gold_file
+        Cases whose class is known, JSON Lines: ``features`` as a request holds them, ``label``,
+        and, optionally, ``id``. They are put among the requests, and what is answered tells how
+        right annotators are; null: none.
+    gold_share
+        Share of requests that such a case follows, in [0, 1], beside the gate's budget.
     """
 
     expire_after_s: float | None = 604_800.0
@@ -226,6 +232,8 @@ class LedgerConfig(Section, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     schema: int = 1
     schema_changes: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    gold_file: str | None = None
+    gold_share: float = 0.05
 
 
 class ServeConfig(Section, frozen=True, kw_only=True):

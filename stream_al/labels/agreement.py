@@ -12,7 +12,7 @@ import msgspec
 
 from stream_al.labels.kappa import Pairs, PairsEstimate, Share
 from stream_al.limits import Limits, difference
-from stream_al.training import Closed, Ended, Labelled
+from stream_al.training import Closed, Ended, Gold, Labelled
 
 __all__ = ["Agreement", "AgreementEstimate", "AnnotatorEstimate"]
 
@@ -236,6 +236,21 @@ class Agreement:
             # A third opinion is that of the adjudicator, for whom these two differed.
             pair = [(opinion.annotator, opinion.label) for opinion in record.opinions[:2]]
             self.take(pair, record.explored)
+
+    def take_gold(self, record: Gold) -> None:
+        """Count an answer to a gold case, and compare its class, if it has one.
+
+        Parameters
+        ----------
+        record
+            Of the training log. Waiting is from the time of the event before it, where that has
+            one.
+        """
+        if record.label is None:
+            self.answered(record.annotator, record.answered_at)
+            return
+        self.answered(record.annotator, record.answered_at, record.time)
+        self.gold(record.annotator, record.label, record.known)
 
     def gold(self, annotator: str, answered: str, known: str) -> None:
         """Compare an answer to a gold case with the class that is known."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stream_al.records import Label, LabelRequest
-from stream_al.training import Closed, CloseReason, Ended, Flagged, Labelled, Opinion
+from stream_al.training import Closed, CloseReason, Ended, Flagged, Gold, Labelled, Opinion
 
-__all__ = ["assumed", "closed", "flagged", "labelled"]
+__all__ = ["assumed", "closed", "flagged", "gold", "labelled"]
 
 _KEPT = (set(Ended.__struct_fields__) & set(LabelRequest.__struct_fields__)) - {"opinions"}
 
@@ -60,6 +60,21 @@ def closed(
     """End a request without a label; `label` is the answer that did, if one did."""
     answer = {} if label is None else _answer(label)
     return Closed(**_question(request), **answer, reason=reason, was=was, opinions=opinions)
+
+
+def gold(request: LabelRequest, label: Label, name: str | None, known: str) -> Gold:
+    """Join a gold request of class `known` and its answer of class `name`; None: no class."""
+    return Gold(
+        request_id=request.request_id,
+        topic=request.topic,
+        partition=request.partition,
+        offset=request.offset,
+        id=request.id,
+        time=request.time,
+        **_answer(label),
+        label=name,
+        known=known,
+    )
 
 
 def flagged(label: Label) -> Flagged:

@@ -12,6 +12,7 @@ import msgspec
 from stream_al.config import AnnotatorConfig
 from stream_al.errors import ConfigError
 from stream_al.keyed import below, uniform
+from stream_al.labels.gold import is_gold
 from stream_al.records import Label, LabelRequest
 from stream_al.replay.durations import Delay, parse_delay
 
@@ -129,8 +130,8 @@ class SimulatedAnnotator:
         Parameters
         ----------
         request
-            The request; only its identity (topic, partition, offset) is looked at, how many
-            opinions are asked for, and whether they disagreed.
+            The request; only its identity (topic, partition, offset, and whether it is gold) is
+            looked at, how many opinions are asked for, and whether they disagreed.
         truth
             The event's true class.
         index
@@ -146,7 +147,14 @@ class SimulatedAnnotator:
         ValueError
             If wrong classes are drawn from those seen, and `see` was not told of the event's row.
         """
-        identity = (self._config.seed, request.topic, request.partition, request.offset)
+        identity: Identity = (
+            self._config.seed,
+            request.topic,
+            request.partition,
+            request.offset,
+            # A gold request stands where the one before it does, and is another question.
+            *(("gold",) if is_gold(request.request_id) else ()),
+        )
         if request.disagreed:
             due_index, due_time = self._due((*identity, "last"), index, time, limited=False)
             label = Label(
