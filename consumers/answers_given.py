@@ -18,6 +18,7 @@ __all__ = ["AnswersGiven"]
 class _Ended(msgspec.Struct, frozen=True, gc=False):
     request: LabelRequest
     label: str | None
+    assumed: bool = False
 
 
 class AnswersGiven:
@@ -60,7 +61,8 @@ class AnswersGiven:
         if labels:
             # Only what was answered may end anew.
             label = record.label if isinstance(record, Labelled) else None
-            self._ended[name] = _Ended(now.request, label)
+            silence = isinstance(record, Labelled) and record.assumed
+            self._ended[name] = _Ended(now.request, label, silence)
         for opinion in record.opinions:
             if not any(self._is(label, opinion) for label in labels):
                 return f"has {opinion.annotator!r} say {opinion.label!r} of {name}, who did not"
@@ -106,5 +108,5 @@ class AnswersGiven:
             elif label.kind == "retract":
                 yield closed(request, "retracted", label, was=was)
             elif label.kind in ("label", "revise") and (name := self._class(label)) is not None:
-                late = again and was is None
+                late = again and (was is None or now.assumed)
                 yield labelled(request, label, name, was=was, late=late, opinions=opinions)

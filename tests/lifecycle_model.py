@@ -96,6 +96,7 @@ class _Asked:
     disagreed: bool = False
     label: str | None = None
     known: str | None = None
+    assumed: bool = False
 
     @property
     def classes(self) -> list[Json]:
@@ -252,10 +253,11 @@ class _Office:
             return "retracted"
         if label["label"] == was:
             return "repeated"
-        if kind == "label" and was is not None:
+        late = was is None or asked.assumed
+        if kind == "label" and not late:
             return "conflicting"
-        self.label(asked, label, was=was, late=was is None)
-        return "late" if was is None else "revised"
+        self.label(asked, label, was=was, late=late)
+        return "late" if late else "revised"
 
     def answer_open(self, asked: _Asked, label: Json, partition: int) -> str:
         kind, who = label["kind"], label["annotator"]
@@ -305,7 +307,7 @@ class _Office:
         self.end(asked, self.ending("labelled", asked, label, **about, **given, **more))
 
     def end(self, asked: _Asked, record: Json) -> None:
-        asked.label = record.get("label")
+        asked.label, asked.assumed = record.get("label"), record.get("assumed", False)
         self.result.training.append(record)
         self.put_away(asked)
 

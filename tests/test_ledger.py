@@ -331,8 +331,21 @@ def test_silence_may_mean_a_class() -> None:
     ledger.settle(outcome)
     assert isinstance(outcome.record, Labelled)
     assert (outcome.kind, outcome.record.label, outcome.record.assumed) == ("assumed", "good", True)
-    assert ledger.answer(answer(7, "fraud")).kind == "conflicting"
-    assert ledger.answer(answer(7, "fraud", kind="revise")).kind == "revised"
+    assert ledger.answer(answer(7, "good")).kind == "repeated"
+
+
+def test_an_answer_counts_for_more_than_silence() -> None:
+    """What silence was taken for is replaced by the first answer, late; the next has to revise."""
+    ledger = Ledger(config=LedgerConfig(on_expiry="class:good"))
+    ledger.open(request(7), since=1.0)
+    for outcome in ledger.expired(2.0):
+        ledger.settle(outcome)
+    late = ledger.answer(answer(7, "fraud"))
+    assert isinstance(late.record, Labelled)
+    assert (late.kind, late.record.was, late.record.late) == ("late", "good", True)
+    assert not late.record.assumed
+    assert ledger.answer(answer(7, "good")).kind == "conflicting"
+    assert ledger.answer(answer(7, "good", kind="revise")).kind == "revised"
 
 
 def test_two_who_agree_label_a_request() -> None:

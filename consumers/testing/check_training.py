@@ -60,6 +60,7 @@ class TrainingLog:
         self.unsolicited: dict[tuple[str, int, int], Unsolicited] = {}
         self.configured = 0
         self._labels: dict[str, str | None] = {}
+        self._assumed: set[str] = set()
 
     def digest_at(self, version: int) -> str | None:
         """Return the digest at a model version; None where no record ends there."""
@@ -119,10 +120,14 @@ class TrainingLog:
         if name not in self._labels:
             self.ended.append(name)
             self._labels[name] = label
+            if assumed:
+                self._assumed.add(name)
             return training.was is None and not late
         was, self._labels[name] = self._labels[name], label
+        unanswered = was is None or name in self._assumed
+        self._assumed.discard(name)
         if label is not None:
-            return training.was == was != label and late == (was is None) and not assumed
+            return training.was == was != label and late == unanswered and not assumed
         retracted = isinstance(training, Closed) and training.reason == "retracted"
         return retracted and training.was == was is not None
 

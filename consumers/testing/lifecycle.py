@@ -110,6 +110,7 @@ class Course:
         self._passed: set[str] = set()
         self._withdrew: set[str] = set()
         self._class: str | None = None
+        self._assumed = False
 
     def hear(self, said: Said) -> str | None:
         """Take an answer; return the kind of dead letter that it becomes, if it does."""
@@ -191,15 +192,15 @@ class Course:
         return None
 
     def _hear_again(self, label: Label, name: str | None) -> str | None:
-        was = self._class
+        was, late = self._class, self._class is None or self._assumed
         if label.kind == "skip" or name == was:
             return None
-        if label.kind == "label" and was is not None:
+        if label.kind == "label" and not late:
             return "conflicting"
         if name is None:
             self._close("retracted", label, (), was=was)
         else:
-            self._label(label, name, (), was=was, late=was is None)
+            self._label(label, name, (), was=was, late=late)
         return None
 
     def _heard(self) -> tuple[tuple[str, str, float | None], ...]:
@@ -214,7 +215,7 @@ class Course:
         late: bool = False,
         assumed: bool = False,
     ) -> None:
-        self.open, self._class = False, name
+        self.open, self._class, self._assumed = False, name, assumed
         self.told.append(
             {
                 "type": "labelled",
@@ -236,7 +237,7 @@ class Course:
         opinions: tuple[tuple[str, str, float | None], ...],
         was: str | None = None,
     ) -> None:
-        self.open, self._class = False, None
+        self.open, self._class, self._assumed = False, None, False
         told = {"type": "closed", **_answer(label), "reason": reason, "was": was}
         self.told.append({**told, "opinions": opinions})
 

@@ -121,13 +121,13 @@ def judge_ended(past: Past, label: Label, name: str | None) -> Outcome:
         return judge_gold_ended(past, _decode_request(past.request), past.known, label, name)
     if label.kind == "skip" or (label.kind == "retract" and past.label is None):
         return Outcome("repeated", f"request {label.request_id!r} has ended already")
-    if (past.label is not None and label.kind == "label") or past.label == name is not None:
+    late = past.label is None or past.assumed
+    if (not late and label.kind == "label") or past.label == name is not None:
         return repeated(past.label, name, label)
     request = _decode_request(past.request)
     if name is None:
         record = closed(request, "retracted", label, was=past.label)
         return Outcome("retracted", record=record)
-    late = past.label is None
     found = labelled(request, label, name, was=past.label, late=late)
     return Outcome("late" if late else "revised", record=found)
 

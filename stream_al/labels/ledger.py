@@ -176,12 +176,13 @@ class Ledger:
         if not name:
             return None
         label = record.label if isinstance(record, Labelled | Gold) else None
+        assumed = isinstance(record, Labelled) and record.assumed
         entry = self._open.pop(name, None)
         if entry is None:
             past = self._ended[name]
-            self._ended[name] = Past(past.request, label, past.known)
+            self._ended[name] = Past(past.request, label, past.known, assumed)
             return None
-        self._ended[name] = Past(msgspec.Raw(encode(entry.request)), label, entry.known)
+        self._ended[name] = Past(msgspec.Raw(encode(entry.request)), label, entry.known, assumed)
         if len(self._ended) <= self._config.remember:
             return None
         forgotten = next(iter(self._ended))

@@ -67,11 +67,14 @@ class Past(msgspec.Struct, frozen=True, gc=False):
     ----------
     known
         As in `Open`.
+    assumed
+        Whether the class is what silence was taken for: anybody's answer counts for more.
     """
 
     request: msgspec.Raw
     label: str | None
     known: str | None = None
+    assumed: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -80,7 +83,7 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes
     ----------
     kind
-        Learnt from: ``labelled``; ``late`` (the request had been closed); ``revised``. Without a
+        Learnt from: ``labelled``; ``late`` (nobody had answered in time); ``revised``. Without a
         label: ``skipped``; ``retracted``; ``expired`` (nobody answered in time, or ``assumed``
         where silence means a class). ``gold``: tells of the annotator, and nothing is learnt.
         Nothing has ended: ``flagged``; ``noted`` (another's answer is to come); ``disagreed`` (the
