@@ -8,7 +8,7 @@ __all__ = ["reference"]
 
 _INTRODUCTION = f"""# Metrics
 
-Written by `stream-al metrics`; what is said here is declared in `stream_al/metrics.py`.
+Written by `stream-al metrics`; what is said here is declared in `stream_al/metrics/`.
 
 Served at `/metrics` of `serve.host` and `serve.port`. A process exports the metrics of the roles
 that it runs, and the `process_*` and `python_info` metrics of the Prometheus client. `role` is one
