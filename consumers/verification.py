@@ -214,13 +214,14 @@ class LiveVerifier:
 
     def _fold_to(self, version: int) -> bool:
         """Fold up to a version; False where only what was written since has it."""
-        fold = self._core.fold
-        while fold.next_offset < version:
+        # Not held in a variable: where labels are voided another fold takes its place.
+        while self._core.fold.next_offset < version:
             record = self._next_training()
             if record is None:
                 if self._goes_on():
                     return False
-                self._differ(f"the training log ends at {fold.next_offset}, before {version}")
+                end = self._core.fold.next_offset
+                self._differ(f"the training log ends at {end}, before {version}")
                 return True
             self._take(record, self._decoded(record))
         return True

@@ -233,6 +233,7 @@ def test_what_the_ledger_ends_is_counted_once(
     agreement = Agreement()
     for record in _ended(said.split(), opinions):
         agreement.take_ended(record)
+        agreement.take_pair(record)
     estimate = agreement.estimate()
     assert {name: entry.answers for name, entry in estimate.annotators.items()} == answers
     assert estimate.answers == sum(answers.values())
@@ -247,6 +248,7 @@ def test_an_adjudicator_of_the_pair_does_not_change_it() -> None:
     """One of two who differ has the last word: they still differed."""
     agreement = Agreement()
     agreement.take_ended(_labelled("ann:a", "bob:b", "ann:b", explored=True))
+    agreement.take_pair(_labelled("ann:a", "bob:b", "ann:b", explored=True))
     estimate = agreement.estimate()
     assert (estimate.random.agreement.value, estimate.random.agreement.count) == (0.0, 1)
     assert (estimate.answers, estimate.annotators["ann"].answers) == (3, 2)
@@ -258,6 +260,7 @@ def test_what_is_no_first_answer_is_compared_with_none(changed: dict[str, Any]) 
     agreement = Agreement()
     record = _labelled("ann:a", "bob:a", explored=True)
     agreement.take_ended(msgspec.structs.replace(record, **changed))
+    agreement.take_pair(msgspec.structs.replace(record, **changed))
     assert (agreement.estimate().answers, agreement.pairs) == (2, 0)
 
 
@@ -268,6 +271,7 @@ def test_silence_taken_as_a_class_is_no_answer() -> None:
     assert [record.assumed for record in records if isinstance(record, Labelled)] == [True]
     for record in records:
         agreement.take_ended(record)
+        agreement.take_pair(record)
     assert agreement.estimate() == Agreement().estimate()
 
 
@@ -276,6 +280,7 @@ def test_waiting_is_from_the_event_to_its_first_answers() -> None:
     agreement = Agreement()
     for record in _ended(["ann:a", "bob:b", "cho:a", "dan:revise:b"], 2):
         agreement.take_ended(record)
+        agreement.take_pair(record)
     waits = {name: e.median_wait_s for name, e in agreement.estimate().annotators.items()}
     assert waits == {"ann": 10.0, "bob": 20.0, "cho": 30.0, "dan": None}
 
@@ -284,7 +289,9 @@ def test_the_unnamed_count_in_the_totals_only() -> None:
     """Answers without a name make no annotator, and two of them no pair."""
     agreement = Agreement(annotators=0)
     agreement.take_ended(_labelled(":a", "bob:a", explored=False))
+    agreement.take_pair(_labelled(":a", "bob:a", explored=False))
     agreement.take_ended(_labelled(":a", ":b", explored=False))
+    agreement.take_pair(_labelled(":a", ":b", explored=False))
     agreement.gold("", "a", "a")
     estimate = agreement.estimate()
     assert (estimate.answers, agreement.pairs, estimate.gold.count) == (4, 1, 1)

@@ -27,7 +27,7 @@ from stream_al.errors import InputError
 from stream_al.records import encode
 from stream_al.replay.sources import open_source
 from stream_al.replay.verify import Verification
-from stream_al.training import Control
+from stream_al.training import Control, Voided
 
 EVENTS = 1500
 
@@ -130,6 +130,28 @@ def test_a_live_run_has_no_differences(recorded: Path) -> None:
     assert result.first == ()
     assert (result.differences, result.decisions) == (0, EVENTS)
     assert result.records > 100
+
+
+@pytest.mark.parametrize("annotator", ["simulated", "nobody"])
+def test_what_was_decided_after_labels_were_voided_is_recomputed(
+    tmp_path: Path, annotator: str
+) -> None:
+    """Decisions before a record that voids labels, and after it, verify without a difference."""
+    config = config_at(tmp_path / "live.db")
+    log = SqliteLog(config.log, config.loop)
+    writer = log.writer()
+    for begin, end in ((0, 500), (500, 800), (800, 1000)):
+        feed(log, config, begin, end)
+        work(log, config)
+        voided = encode(Voided(annotator=annotator))
+        writer.send(Out(Topics.of(config.log).training, voided, None, (), 0))
+    writer.close()
+    feed(log, config, 1000, 1200)
+    work(log, config)
+    log.close()
+    result = verified(tmp_path / "live.db")
+    assert result.first == ()
+    assert (result.differences, result.decisions) == (0, 1200)
 
 
 def test_a_run_can_be_verified_while_it_goes_on(tmp_path: Path) -> None:

@@ -180,3 +180,38 @@ def test_criteria_that_are_met_reach_the_gate() -> None:
     both: dict[str, Any] = {"stop_when": ("budget", "stability"), "stop_labels": 100}
     assert policy_asked(**both, floor=0.0) == policy_asked()
     assert 20 < policy_asked(**both, stop_need="any", floor=0.0) <= 100
+
+
+def test_those_who_agree_do_not_count_before_those_who_do_not() -> None:
+    """While disagreements wait for the last word, later agreements do not make annotators perfect.
+
+    Afterwards the share of pairs that agree is that of all pairs.
+    """
+    engine = Engine(Config(gate=GateConfig(budget=0.2, second_opinion=1.0)))
+    draws, waiting, pairs, agreed = random.Random(9), [], 0, 0
+    for row in Turning(2_000, seed=4, turn=False).rows():
+        request = engine.decide_one(row.event).request
+        if request is None:
+            continue
+        name, other = request.request_id, {"a": "b", "b": "a"}[row.truth]
+        second = other if draws.random() < 0.3 else row.truth
+        pairs += 1
+        agreed += second == row.truth
+        engine.learn_one(Label(request_id=name, label=row.truth, annotator="ann"))
+        asked = engine.learn_one(Label(request_id=name, label=second, annotator="bob")).ask
+        if asked is not None:
+            waiting.append(Label(request_id=name, label=row.truth, annotator="cat"))
+
+    def compared() -> tuple[int, float | None]:
+        found = engine.fold.monitor.insight().agreement
+        random_, picked = found.random.agreement, found.picked.agreement
+        return random_.count + picked.count, found.annotators["bob"].agreement.value
+
+    assert len(waiting) > 50
+    assert compared()[0] <= 5
+    for label in waiting:
+        engine.learn_one(label)
+    count, share = compared()
+    # The last block is not known to be complete.
+    assert pairs - 15 <= count <= pairs
+    assert share == pytest.approx(agreed / pairs, abs=0.01)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -19,7 +21,7 @@ from stream_al.cli.app import application
 from stream_al.config import LogConfig
 from stream_al.learner.fold import Fold, Refold
 from stream_al.records import Features, encode
-from stream_al.training import Labelled, Voided, blank, decode_training
+from stream_al.training import Closed, Labelled, Opinion, Voided, blank, decode_training
 
 CONFIG = Config(gate=GateConfig(budget=0.3))
 
@@ -62,9 +64,10 @@ def test_a_fold_without_somebodys_labels_is_that_of_a_log_without_them() -> None
     blanked = []
     for raw in log:
         record = decode_training(raw)
-        left = blank(record) if voided.concerns(record) else record
+        mine = isinstance(record, Labelled) and record.annotator == "eve"
+        left = blank(record) if mine else record
         assert left is not None
-        blanked.append(encode(left) if voided.concerns(record) else raw)
+        blanked.append(encode(left) if mine else raw)
     assert blanked != log
     told = encode(voided)
     fold = folded([*log, told])
@@ -85,7 +88,11 @@ def test_labels_given_afterwards_count() -> None:
     first = folded([*log, encode(late)])
     after = folded([*log, encode(late), *log[-40:]])
     answers = [decode_training(raw) for raw in log]
-    kept = sum(isinstance(record, Labelled) and not late.concerns(record) for record in answers)
+    kept = sum(
+        isinstance(record, Labelled)
+        and not (record.annotator == "eve" and (record.answered_at or 0.0) >= 300.0)
+        for record in answers
+    )
     assert first.learner.labels == kept
     more = sum(isinstance(decode_training(raw), Labelled) for raw in log[-40:])
     assert after.learner.labels == kept + more
@@ -116,6 +123,81 @@ def test_a_gate_folds_again_when_it_is_told() -> None:
     assert machine.next_followed == 0
     machine.follow(records)
     assert machine.core.model == folded(log).stamp
+
+
+def answered(*opinions: Opinion, **fields: Any) -> Labelled:
+    """Make a record that several annotators have answered; the last to be named has ended it."""
+    last = opinions[-1]
+    for raw in recorded(60):
+        record = decode_training(raw)
+        if isinstance(record, Labelled):
+            return msgspec.structs.replace(
+                record,
+                label=last.label,
+                annotator=last.annotator,
+                answered_at=last.time,
+                opinions=opinions,
+                **fields,
+            )
+    raise AssertionError("nobody answered")
+
+
+NONE = Opinion("", "", None)
+JUDGE = Opinion("judge", "odd", 8.0)
+EVE, BOB, ANN = Opinion("eve", "good", 5.0), Opinion("bob", "good", 6.0), Opinion("ann", "odd", 7.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "annotator", "opinions"),
+    [
+        ((BOB, EVE), "bob", (BOB, NONE)),
+        ((EVE, BOB), "bob", (NONE, BOB)),
+        (
+            (EVE, ANN, Opinion("judge", "odd", 8.0)),
+            "judge",
+            (NONE, ANN, Opinion("judge", "odd", 8.0)),
+        ),
+        ((BOB, ANN, Opinion("eve", "good", 8.0)), None, ()),
+        ((EVE,), None, ()),
+    ],
+)
+def test_the_others_answers_stay(
+    given: tuple[Opinion, ...], annotator: str | None, opinions: tuple[Opinion, ...]
+) -> None:
+    """A class stands that another has given as the last word, or with all who are left."""
+    record = answered(*given)
+    left = Voided(annotator="eve").left(record)
+    if annotator is None:
+        assert isinstance(left, Closed)
+        assert left.reason == "voided"
+    else:
+        assert isinstance(left, Labelled)
+        assert (left.label, left.annotator) == (record.label, annotator)
+        assert left.opinions == opinions
+    assert Voided(annotator="zoe").left(record) is record
+    assert Voided(annotator="eve", until=5.0).left(record) is record
+
+
+def test_silence_is_nobodys_answer() -> None:
+    """What silence was taken for stays, whosever answers do not count."""
+    record = answered(Opinion("", "good"), assumed=True)
+    record = msgspec.structs.replace(record, opinions=())
+    assert Voided().left(record) is record
+
+
+def test_what_does_not_count_any_more_is_counted_once(path: str) -> None:
+    """The same again finds nothing, says so, and writes nothing; an empty time is refused."""
+    arguments = ["refold", "--without", "annotator=eve", "--path", path]
+    first = CliRunner().invoke(application, arguments)
+    again = CliRunner().invoke(application, arguments)
+    assert "do not count any more" in first.stdout
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "nothing that counts was answered by 'eve' then; nothing was written\n",
+    )
+    empty = CliRunner().invoke(application, [*arguments, "--since", "20", "--until", "10"])
+    assert empty.exit_code == 2
+    assert "no time lies between" in empty.stderr
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from stream_al.training import (
     Labelled,
     Unsolicited,
     Voided,
-    blank,
     decode_training,
+    left_of,
 )
 
 __all__ = ["TrainingLog", "check_training"]
@@ -155,10 +155,8 @@ class TrainingLog:
         for offset, raw, record in records:
             if isinstance(record, Configured):
                 continue
-            said = raw
-            if any(at > offset and each.concerns(record) for at, each in voided):
-                left = blank(record)
-                said = b"" if left is None else encode(left)
+            left = left_of(record, offset, voided)
+            said = raw if left is record else b"" if left is None else encode(left)
             self._digest.add(offset, said)
         self._digests[-1] = bytes.fromhex(self._digest.text)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from consumers.log import Log, Out
+from consumers.log import Log, Out, Record
 from consumers.messages.errors import BadMessage
 from consumers.messages.fields import Path, epoch_seconds
 from consumers.topics import Topics
@@ -19,7 +19,15 @@ from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
 from stream_al.records import encode
-from stream_al.training import Gold, TrainingRecord, Voided, decode_training
+from stream_al.training import (
+    Gold,
+    Labelled,
+    TrainingRecord,
+    Unsolicited,
+    Voided,
+    decode_training,
+    left_of,
+)
 
 __all__ = ["refold"]
 
@@ -79,6 +87,8 @@ def refold(
     without them, and is not ready meanwhile. Nothing is deleted: decisions taken before can still
     be recomputed.
     """
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError("--since is not before --until: no time lies between")
     config = settings.config
     voided = Voided(annotator=annotator, since=since, until=until, by=by, why=why, time=time.time())
     topic = Topics.of(config.log).training
@@ -86,22 +96,26 @@ def refold(
         if not log.bounds(topic, 0).end:
             raise ConfigError("no gate has run yet, so there is nothing to fold", topic)
         concerned: Counter[str] = Counter()
-        gold = left = 0
-        for record in _records(log, topic):
+        gold = left = changed = 0
+        for record in _counting(log, topic):
+            rest = voided.left(record)
+            changed += rest is not record
             if isinstance(record, Gold):
-                gold += voided.concerns(record)
-            elif voided.concerns(record):
-                concerned[getattr(record, "label", "")] += 1
-            elif hasattr(record, "label"):
-                left += 1
-        if not dry_run:
+                gold += rest is None
+            elif isinstance(record, Labelled | Unsolicited):
+                if isinstance(rest, Labelled | Unsolicited):
+                    left += 1
+                else:
+                    concerned[record.label] += 1
+        written = bool(changed) and not dry_run
+        if written:
             writer = log.writer()
             writer.send(Out(topic, encode(voided), b"voided", (), 0))
             writer.close()
     told = {
         "topic": topic,
         "voided": msgspec.to_builtins(voided),
-        "written": not dry_run,
+        "written": written,
         "labels": sum(concerned.values()),
         "labels_by_class": dict(sorted(concerned.items())),
         "labels_left": left,
@@ -116,6 +130,9 @@ def refold(
         what += f" ({classes})"
     if gold:
         what += f" and {gold:,} answers to gold cases"
+    if not changed:
+        click.echo(f"nothing that counts was answered by {annotator!r} then; nothing was written")
+        return
     click.echo(
         f"{what} would not count, {left:,} would be left; nothing was written"
         if dry_run
@@ -123,9 +140,19 @@ def refold(
     )
 
 
-def _records(log: Log, topic: str) -> Iterator[TrainingRecord]:
-    for record in log.read(topic, 0):
-        try:
-            yield decode_training(record.value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ConfigError(f"offset {record.offset} cannot be read: {error}", topic) from error
+def _counting(log: Log, topic: str) -> Iterator[TrainingRecord]:
+    """Yield what is left of the records by what was voided before."""
+    records = [(record.offset, _decoded(record)) for record in log.read(topic, 0)]
+    voided = [(at, record) for at, record in records if isinstance(record, Voided)]
+    for offset, record in records:
+        if (left := left_of(record, offset, voided)) is not None:
+            yield left
+
+
+def _decoded(record: Record) -> TrainingRecord:
+    try:
+        training: TrainingRecord = decode_training(record.value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        told = f"offset {record.offset} cannot be read: {error}"
+        raise ConfigError(told, record.topic) from error
+    return training

@@ -208,10 +208,9 @@ class Agreement:
                 entry.agreement.add(sum(agreed), len(agreed))
 
     def take_ended(self, record: Ended) -> None:
-        """Count the answers by which a request ended, and compare those of the first two asked.
+        """Count the answers by which a request ended.
 
-        Late answers and revisions are counted, but compared with none: they may have been given
-        in sight of others. Silence that was taken as a class is nobody's answer.
+        Silence that was taken as a class is nobody's answer, nor is what was voided.
 
         Parameters
         ----------
@@ -219,22 +218,36 @@ class Agreement:
             Of the training log. Waiting is from the event's time, where it has one.
         """
         first, asked_at = record.was is None, None
-        given = [(opinion.annotator, opinion.time) for opinion in record.opinions]
+        given = [(opinion.annotator, opinion.time) for opinion in record.opinions if opinion.label]
         last = record.annotator, record.answered_at
         if isinstance(record, Labelled):
             if record.assumed:
                 return
             # How long it took until a revision is no waiting.
             asked_at = record.time if first else None
-            first = first and not record.late
             given = given or [last]
         elif isinstance(record, Closed) and record.reason in ("skipped", "retracted"):
             given.append(last)
         for annotator, answered_at in given:
             self.answered(annotator, answered_at, asked_at)
-        if first:
-            # A third opinion is that of the adjudicator, for whom these two differed.
-            pair = [(opinion.annotator, opinion.label) for opinion in record.opinions[:2]]
+
+    def take_pair(self, record: Ended) -> None:
+        """Compare the answers of the first two asked.
+
+        Requests are to come in the order of the stream: where two disagree the request waits for
+        the last word, so that in the order of ending those who agree would come first. Late
+        answers and revisions are compared with none: they may have been given in sight of others.
+
+        Parameters
+        ----------
+        record
+            Of the training log.
+        """
+        if record.was is not None or (isinstance(record, Labelled) and record.late):
+            return
+        # A third opinion is that of the adjudicator, for whom these two differed.
+        pair = [(opinion.annotator, opinion.label) for opinion in record.opinions[:2]]
+        if all(label for _, label in pair):
             self.take(pair, record.explored)
 
     def take_gold(self, record: Gold) -> None:

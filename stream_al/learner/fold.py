@@ -24,7 +24,7 @@ from stream_al.training import (
     TrainingRecord,
     Unsolicited,
     Voided,
-    blank,
+    left_of,
 )
 
 __all__ = ["FOLD_CODE", "Fold", "Refold", "RunningDigest", "fingerprint", "fold_id"]
@@ -191,9 +191,9 @@ class Fold:
         self, offset: int, record: TrainingRecord, raw: bytes
     ) -> tuple[TrainingRecord | None, bytes]:
         """Return as much of a record as counts, and its bytes."""
-        if not any(later > offset and voided.concerns(record) for later, voided in self._voided):
+        left = left_of(record, offset, self._voided)
+        if left is record:
             return record, raw
-        left = blank(record)
         return left, b"" if left is None else encode(left)
 
     def _take(self, offset: int, record: TrainingRecord) -> None:

@@ -121,7 +121,12 @@ class Monitor:
         self._version = offset + 1
         for counted in self.accuracy.take(record):
             self._classes.take(counted)
+            if counted.sign > 0:
+                self._agreement.take_pair(counted.ended)
         self._agreement.take_ended(record)
+        if record.block is None:
+            # Nothing is explored, so that there is no other order than that of ending.
+            self._agreement.take_pair(record)
         if not isinstance(record, Labelled) or record.was is not None or record.late:
             # What changes an answer says nothing new of the stream.
             return False
