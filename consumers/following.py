@@ -66,7 +66,12 @@ class Follower:
                 self._state.wait(f"folding: {machine.next_followed} of {end}")
                 return True
         out = machine.introduction
-        if out is None or (machine.follows is None and self._log.bounds(out.topic, 0).end):
+        if out is None:
+            return False
+        if machine.follows is None and self._log.bounds(out.topic, 0).end:
+            first = next(iter(self._log.read(out.topic, 0)), None)
+            if first is not None:
+                machine.meet(first)
             return False
         writer = self._log.writer()
         writer.send(out)

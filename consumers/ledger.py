@@ -15,11 +15,21 @@ from consumers.messages import BadMessage, LabelReader, UnsolicitedLabel
 from consumers.messages.dead_letters import dead_letter
 from consumers.topics import Topics
 from stream_al.config import Config
+from stream_al.errors import ConfigError
 from stream_al.labels.endings import closed
 from stream_al.labels.gold import GoldCase, is_gold
 from stream_al.labels.outcomes import UNUSABLE, Outcome
+from stream_al.learner.fold import require_same_fold
 from stream_al.records import LabelRequest, class_name, encode
-from stream_al.training import Closed, Flagged, Gold, Labelled, Unsolicited
+from stream_al.training import (
+    Closed,
+    Configured,
+    Flagged,
+    Gold,
+    Labelled,
+    Unsolicited,
+    decode_training,
+)
 
 __all__ = ["LedgerMachine"]
 
@@ -91,6 +101,18 @@ class LedgerMachine(Machine):
     def introduction(self) -> Out | None:
         """The configuration, with which every training log begins."""
         return configured(self._config)
+
+    def meet(self, first: Record) -> None:
+        """See that the log is folded as this configuration folds; see `Machine.meet`.
+
+        A class that gates do not know would end all of them, for good.
+        """
+        try:
+            training = decode_training(first.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ConfigError(f"offset {first.offset}: {error}", first.topic) from error
+        if isinstance(training, Configured):
+            require_same_fold(training, self._config.learner)
 
     def due(self, tick: Tick) -> bool:
         """Tell whether a request or a waiting label has run out of time."""

@@ -137,9 +137,18 @@ class Machine(ABC):
         """What has to stand in a log before this machine may begin; None: nothing more.
 
         A machine that follows that log is asked again once it has folded it; for others it is
-        written into an empty log only.
+        written into an empty log only, else they `meet` its first record.
         """
         return None
+
+    def meet(self, first: Record) -> None:  # noqa: B027 - those that follow fold it
+        """See that the log began with what this machine can work with.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot.
+        """
 
     @property
     def next_followed(self) -> int:

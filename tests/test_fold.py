@@ -91,7 +91,9 @@ def test_a_log_that_does_not_begin_with_its_configuration_is_refused(log: Log) -
 
 def test_a_log_of_another_way_of_folding_is_refused(log: Log) -> None:
     """A configured record with another fold_id says what to do."""
-    with pytest.raises(ConfigError, match="use the learner configuration"):
+    with pytest.raises(
+        ConfigError, match=r"\(learner.draws is 2 there and 3 here\): use what the log was made"
+    ):
         folded(LearnerConfig(draws=3), log)
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from consumers.drivers import open_log
+from consumers.introduction import configured
 from consumers.ledger import LedgerMachine
 from consumers.log import Out, Partition, Record
 from consumers.machine import Tick, Work
-from consumers.topics import Topics, dead_letters_of
-from stream_al.config import Config, LearnerConfig, LedgerConfig, MessageConfig
+from consumers.topics import Topics, dead_letters_of, specs
+from stream_al.config import Config, LearnerConfig, LedgerConfig, LogConfig, MessageConfig
 from stream_al.records import Label, LabelRequest, encode
 from stream_al.training import Closed, Labelled, TrainingRecord, Unsolicited, decode_training
 
@@ -305,3 +311,27 @@ def test_a_state_of_another_partition_stays_untouched() -> None:
     assert {out.partition for out in of_kind(work.outs, TOPICS.ledger_state)} == {0}
     desk.machine.drop(1)
     assert desk.machine.open_requests == {0: 1}
+
+
+def test_a_ledger_with_another_learner_is_refused(tmp_path: Path) -> None:
+    """Its classes could end every gate: it ends instead, and names what differs."""
+    config = msgspec.structs.replace(CONFIG, log=LogConfig(path=str(tmp_path / "a.db")))
+    log = open_log(config)
+    log.create(specs(config.log))
+    writer = log.writer()
+    writer.send(configured(config))
+    writer.close()
+    log.close()
+    told = '[learner]\nclasses = ["good", "fraud", "odd"]\n[serve]\nport = 0\n'
+    (tmp_path / "a.toml").write_text(f'{told}[log]\npath = "{config.log.path}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_al", "run", "ledger", "--config", str(tmp_path / "a.toml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert 'learner.classes is ["good", "fraud"] there and ["good", "fraud", "odd"] here' in (
+        done.stderr
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import sys
 
+import msgspec
 import numpy as np
 import river
 
@@ -27,7 +29,15 @@ from stream_al.training import (
     left_of,
 )
 
-__all__ = ["FOLD_CODE", "Fold", "Refold", "RunningDigest", "fingerprint", "fold_id"]
+__all__ = [
+    "FOLD_CODE",
+    "Fold",
+    "Refold",
+    "RunningDigest",
+    "fingerprint",
+    "fold_id",
+    "require_same_fold",
+]
 
 FOLD_CODE = 2
 """Version of everything that turns records into a model; a change of any of it changes this."""
@@ -43,6 +53,31 @@ def fold_id(config: LearnerConfig) -> str:
     """
     text = f"{content_hash(config)} {FOLD_CODE} {river.__version__}"
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def require_same_fold(record: Configured, config: LearnerConfig) -> None:
+    """See that a log is folded as a configuration folds.
+
+    Raises
+    ------
+    ConfigError
+        If it is not; names what differs.
+    """
+    mine = fold_id(config)
+    if record.fold_id == mine:
+        return
+    there, here = record.config.get("learner", {}), msgspec.to_builtins(config)
+    pairs = [(name, json.dumps(there.get(name)), json.dumps(value)) for name, value in here.items()]
+    differ = [
+        f"learner.{name} is {one} there and {two} here" for name, one, two in pairs if one != two
+    ]
+    if (river_there := record.fingerprint.get("river")) != river.__version__:
+        differ.append(f"river is {river_there} there and {river.__version__} here")
+    raise ConfigError(
+        f"the training log is folded as {record.fold_id}, this configuration as {mine} "
+        f"({'; '.join(differ) or 'the code that folds is of another version'}): use what the log "
+        "was made with, or start a new log by another log.name"
+    )
 
 
 def fingerprint() -> dict[str, str]:
@@ -164,12 +199,7 @@ class Fold:
                 f"training log goes back: offset {offset} after {self.next_offset - 1}"
             )
         if isinstance(record, Configured):
-            if record.fold_id != self.stamp.fold_id:
-                raise ConfigError(
-                    f"the training log is folded as {record.fold_id}, this configuration as "
-                    f"{self.stamp.fold_id}: use the learner configuration and river version that "
-                    "the log was made with, or start a new log"
-                )
+            require_same_fold(record, self.config)
             self.configured.add(decision_hash(record.config))
             self.next_offset, self.last = offset + 1, raw
             return
