@@ -276,7 +276,10 @@ class LedgerMachine(Machine):
         limit = self._config.ledger.early_limit
         for request_id, record in state.give_up(self._patience(number, tick), limit):
             counts["labels_total", "unknown"] += 1
-            told = f"request {request_id!r} was never made, or ended long ago"
+            told = (
+                f"request {request_id!r} is not known here: it was never made, ended long ago, or "
+                "the answer came with another message key than its request"
+            )
             self._refuse(record, "label", "unknown", told, outs, counts)
 
     def _refuse(

@@ -251,9 +251,9 @@ class _Office:
         if kind == "retract":
             self.end(asked, self.ending("closed", asked, label, reason="retracted", was=was))
             return "retracted"
-        if label["label"] == was:
-            return "repeated"
         late = was is None or asked.assumed
+        if label["label"] == was and not late:
+            return "repeated"
         if kind == "label" and not late:
             return "conflicting"
         self.label(asked, label, was=was, late=late)
@@ -370,7 +370,7 @@ def by(label: Json) -> Json:
     return {
         "annotator": label["annotator"],
         "annotator_kind": label["annotator_kind"],
-        "answered_at": label["time"],
+        "answered_at": when(label),
         "correction": label["reason"],
         "comment": label["comment"],
     }
@@ -378,8 +378,12 @@ def by(label: Json) -> Json:
 
 def opinion(label: Json) -> Json:
     """Return one annotator's class, as it stands in the training log."""
-    time = {} if label["time"] is None else {"time": label["time"]}
-    return {"annotator": label["annotator"], "label": label["label"], **time}
+    return {"annotator": label["annotator"], "label": label["label"], "time": when(label)}
+
+
+def when(label: Json) -> float:
+    """Return when an answer was given; of one that does not say, when it was written."""
+    return 5.0 if label["time"] is None else float(label["time"])
 
 
 def said(asked: _Asked) -> list[Json]:

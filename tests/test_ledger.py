@@ -331,6 +331,7 @@ def test_silence_may_mean_a_class() -> None:
     ledger.settle(outcome)
     assert isinstance(outcome.record, Labelled)
     assert (outcome.kind, outcome.record.label, outcome.record.assumed) == ("assumed", "good", True)
+    assert ledger.answer(answer(7, "good")).kind == "late"
     assert ledger.answer(answer(7, "good")).kind == "repeated"
 
 

@@ -408,12 +408,12 @@ def test_blanks_do_not_hide_a_name_that_stands_twice(blank: str) -> None:
 
 
 def test_answers_are_read_with_their_times() -> None:
-    """The documented record is read, its time as number or text, unknown fields ignored."""
+    """Its time is a number or text, or when it was written; unknown fields are ignored."""
     value = {"request_id": "payments:3:9", "label": 1, "time": "1970-01-01T00:00:07Z", "more": []}
     assert _label(value) == Label(request_id="payments:3:9", label=1, time=7.0)
     skip = {"request_id": "payments:3:9", "kind": "skip", "annotator": "a", "weight": 0.5}
     assert _label(skip, label="label") == Label(
-        request_id="payments:3:9", kind="skip", annotator="a", weight=0.5
+        request_id="payments:3:9", kind="skip", annotator="a", weight=0.5, time=1.5
     )
 
 

@@ -177,7 +177,7 @@ class LabelReader:
         """
         message, attributes = _open(record, self._max_bytes)
         if self._label is None or "request_id" in message:
-            return _answer(message)
+            return _answer(message, record.time)
         event = self._event(record, message, attributes, self._features)
         return UnsolicitedLabel(
             topic=event.topic,
@@ -196,15 +196,18 @@ _TIME, _LABEL, _KIND = Path("time"), Path("label"), Path("kind")
 _KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 
 
-def _answer(message: dict[str, Any]) -> Label:
-    """Read an answer; its time may be RFC 3339 text, as all times on the wire."""
+def _answer(message: dict[str, Any], written: float) -> Label:
+    """Read an answer; its time may be RFC 3339 text, as all times on the wire, or none.
+
+    One without a time was given when it was written, as far as anybody can tell.
+    """
     if "request_id" not in message:
         raise BadMessage("missing-field", "'request_id': missing; expected the request's")
     kind = message.get("kind", "label")
     if isinstance(kind, str) and kind not in _KINDS:
         raise _KIND.bad("schema-version", f"expected one of {', '.join(_KINDS)}")
-    if message.get("time") is not None:
-        message = {**message, "time": epoch_seconds(message["time"], _TIME)}
+    time = message.get("time")
+    message = {**message, "time": written if time is None else epoch_seconds(time, _TIME)}
     try:
         label = msgspec.convert(message, Label)
     except msgspec.ValidationError as error:

@@ -127,7 +127,8 @@ class TrainingLog:
         unanswered = was is None or name in self._assumed
         self._assumed.discard(name)
         if label is not None:
-            return training.was == was != label and late == unanswered and not assumed
+            changed = unanswered or was != label
+            return training.was == was and changed and late == unanswered and not assumed
         retracted = isinstance(training, Closed) and training.reason == "retracted"
         return retracted and training.was == was is not None
 

@@ -193,7 +193,7 @@ class Course:
 
     def _hear_again(self, label: Label, name: str | None) -> str | None:
         was, late = self._class, self._class is None or self._assumed
-        if label.kind == "skip" or name == was:
+        if label.kind == "skip" or (name == was and not (late and name is not None)):
             return None
         if label.kind == "label" and not late:
             return "conflicting"

@@ -66,6 +66,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "stream_al.cli.refold_command:refold",
         "Fold the training log again without somebody's labels.",
     ),
+    "answer": (
+        "stream_al.cli.answer_command:answer",
+        "Write answers to label requests, with their requests' keys.",
+    ),
     "audit": (
         "stream_al.cli.audit_command:audit",
         "Show who answered what, when and why it was asked.",

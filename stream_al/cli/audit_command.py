@@ -137,11 +137,11 @@ def entry(record: object) -> dict[str, Any] | None:
 def _what(record: Ended) -> str:
     if isinstance(record, Closed):
         return record.reason
+    if isinstance(record, Labelled) and record.late:
+        return "late"
     if record.was is not None:
         return "revised"
-    if isinstance(record, Labelled):
-        return "assumed" if record.assumed else "late" if record.late else "labelled"
-    return "ended"
+    return "assumed" if isinstance(record, Labelled) and record.assumed else "labelled"
 
 
 def _who(line: dict[str, Any]) -> set[str]:

@@ -25,7 +25,7 @@ def insight_lines(insight: Insight) -> list[str]:
             f"{epoch.blocks:,} blocks"
         )
     naive = "-" if rolling.naive is None else f"{rolling.naive:.4f}"
-    lines.append(f"naive, lately     {naive:>12}   of labelled events, mostly hard ones: too low")
+    lines.append(f"naive, lately     {naive:>12}   of labelled events as they are: mostly hard")
     if estimate.unanswered:
         lines.append(
             f"unanswered        {estimate.unanswered:>12,}   blocks; accuracy between "

@@ -33,6 +33,7 @@ def report_text(report: Report) -> str:
         + (f"   {report.open:,} requests still open" if report.open else ""),
         f"ahead of budget   {report.max_overspend:>12.1f}   at most, of {report.burst:g} "
         "allowed in a partition",
+        *_maintenance(report),
         *_unpredicted(report),
         "",
         f"{'':18}{'whole':>12}{'second half':>14}",
@@ -48,6 +49,12 @@ def report_text(report: Report) -> str:
     lines += ["", *insight_lines(report)]
     lines += ["", f"{report.events_per_second:,.0f} events/s, {report.seconds:.1f} s"]
     return "\n".join(lines)
+
+
+def _maintenance(report: Report) -> list[str]:
+    if not report.maintenance:
+        return []
+    return [f"{'maintenance':18}{'on':>12}   criteria of gate.stop_when were met: asks gate.floor"]
 
 
 def _unpredicted(report: Report) -> list[str]:

@@ -121,6 +121,10 @@ def problems(config: Config) -> list[tuple[str, str]]:
     need("gate.stop_labels", ends is None or ends >= 1, "at least 1, or null", ends)
     counts = "budget" not in gate.stop_when or ends is not None
     need("gate.stop_labels", counts, "set, because gate.stop_when has 'budget'", ends)
+    measured = "performance" not in gate.stop_when or gate.explore > 0
+    need(
+        "gate.explore", measured, "above 0, because gate.stop_when has 'performance'", gate.explore
+    )
     need("gate.floor", 0 <= gate.floor <= 1, "in [0, 1]", gate.floor)
     need("gate.drift_events", gate.drift_events >= 1, "at least 1", gate.drift_events)
     wide = gate.drift_explore

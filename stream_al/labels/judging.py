@@ -122,7 +122,7 @@ def judge_ended(past: Past, label: Label, name: str | None) -> Outcome:
     if label.kind == "skip" or (label.kind == "retract" and past.label is None):
         return Outcome("repeated", f"request {label.request_id!r} has ended already")
     late = past.label is None or past.assumed
-    if (not late and label.kind == "label") or past.label == name is not None:
+    if not late and (label.kind == "label" or past.label == name):
         return repeated(past.label, name, label)
     request = _decode_request(past.request)
     if name is None:
