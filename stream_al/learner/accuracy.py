@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from stream_al.learner.blocks import Counted, Part, Sums
+from stream_al.learner.blocks import Counted, Part, Sums, Term
 from stream_al.learner.interval import radius
 from stream_al.records import Tally
 from stream_al.training import Ended
@@ -188,6 +188,11 @@ class Accuracy:
     def rolling(self, z: float = 1.96) -> Rolling:
         """Estimate over the last blocks of each partition before the watermark.
 
+        The limits are those of a score (as Wilson 1927): at a mean further away by d than what
+        was seen, the variance is higher by d times the reach of a term, since what would make the
+        difference are terms that were not seen. So d^2 = z^2 (s^2 + d r) / n. Without that, a
+        window of few errors has limits that are far too narrow.
+
         Parameters
         ----------
         z
@@ -195,7 +200,7 @@ class Accuracy:
         """
         events = labelled = right = 0
         confident = 0.0
-        terms: list[float] = []
+        terms: list[Term] = []
         blocks = 0
         begin: dict[str, int] = {}
         for (topic, number), part in self._parts.items():
@@ -206,22 +211,33 @@ class Accuracy:
             events += part.tally.events - first.events
             confident += part.tally.confidence - first.confidence
             blocks += sum(point.explored for point in part.recent)
-            terms += [point.term for point in part.recent if point.term is not None]
+            terms += [
+                point.term
+                for point in part.recent
+                if point.term is not None and point.term.value is not None
+            ]
             labelled += sum(point.labelled for point in part.recent)
             right += sum(point.right for point in part.recent)
         value = lower = upper = None
         if len(terms) > 1 and events:
-            scale = blocks / len(terms)
-            mean = sum(terms) / len(terms)
-            squares = sum((term - mean) ** 2 for term in terms) / (len(terms) - 1)
-            error = z * scale * math.sqrt(squares * len(terms))
-            total = confident + scale * mean * len(terms)
-            value = _share(total, events)
-            lower, upper = _share(total - error, events), _share(total + error, events)
+            n, values = len(terms), [term.value or 0.0 for term in terms]
+            mean = sum(values) / n
+            variance = sum((each - mean) ** 2 for each in values) / (n - 1)
+            below = _score_reach(variance, max(term.below for term in terms), n, z)
+            above = _score_reach(variance, max(term.above for term in terms), n, z)
+            value = _share(confident + blocks * mean, events)
+            lower = _share(confident + blocks * (mean - below), events)
+            upper = _share(confident + blocks * (mean + above), events)
         naive = right / labelled if labelled else None
         return Rolling(
             value=value, lower=lower, upper=upper, naive=naive, events=events, begin=begin
         )
+
+
+def _score_reach(variance: float, reach: float, n: int, z: float) -> float:
+    """Solve d^2 = z^2 (variance + d reach) / n."""
+    half = z * z * reach / (2 * n)
+    return half + math.sqrt(half * half + z * z * variance / n)
 
 
 def _share(count: float, events: int) -> float:

@@ -9,7 +9,7 @@ import msgspec
 from stream_al.records import Block, Tally
 from stream_al.training import Ended, Labelled
 
-__all__ = ["Counted", "Part", "Sums"]
+__all__ = ["Counted", "Part", "Point", "Sums", "Term"]
 
 _WINDOW = 200
 """Blocks of each partition that are kept for what looks back."""
@@ -39,7 +39,7 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
         return Counted(ended, ended.label if isinstance(ended, Labelled) else None)
 
 
-class _Term(msgspec.Struct, frozen=True, gc=False):
+class Term(msgspec.Struct, frozen=True, gc=False):
     """An explored event: what its answer, if it has one, adds to the model's own confidence.
 
     `value` is L (c - m): L events to a block, c whether the prediction was right, m its calibrated
@@ -65,7 +65,7 @@ class Sums:
         self.below: dict[float, float] = {}
         self.above: dict[float, float] = {}
 
-    def add(self, term: _Term, sign: int = 1) -> None:
+    def add(self, term: Term, sign: int = 1) -> None:
         """Take in a term, or take it out again."""
         if term.value is None:
             self.unanswered += sign
@@ -84,11 +84,11 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
 
     block: int
     label: str | None
-    term: _Term | None
+    term: Term | None
     right: bool | None
 
 
-class _Point(msgspec.Struct, gc=False):
+class Point(msgspec.Struct, gc=False):
     """A block: where it began, the running sums before it, and what it held.
 
     `explored` says whether its explored event had a prediction, and so counts.
@@ -99,7 +99,7 @@ class _Point(msgspec.Struct, gc=False):
     events: int
     confidence: float
     explored: bool = False
-    term: float | None = None
+    term: Term | None = None
     labelled: int = 0
     right: int = 0
 
@@ -107,7 +107,7 @@ class _Point(msgspec.Struct, gc=False):
         """Take in how a request ended, or take it out again."""
         if answer.term is not None:
             self.explored = sign > 0
-            self.term = answer.term.value if sign > 0 else None
+            self.term = answer.term if sign > 0 else None
         if answer.right is not None:
             self.labelled += sign
             self.right += sign * answer.right
@@ -132,7 +132,7 @@ class Part:
         self.epoch_tally: Tally | None = Tally()
         self._next_no = self._block = self._epoch = 0
         self._newest = -1
-        self.recent: deque[_Point] = deque(maxlen=_WINDOW)
+        self.recent: deque[Point] = deque(maxlen=_WINDOW)
         self._early: dict[int, Ended] = {}
         self._open: dict[int, Ended] = {}
         self._counted: dict[int, _Answer] = {}
@@ -170,7 +170,7 @@ class Part:
 
     def _complete(self, sums: Sums, epoch: Sums) -> list[Counted]:
         tally = self.tally
-        point = _Point(self._block, self.offset, tally.events, tally.confidence)
+        point = Point(self._block, self.offset, tally.events, tally.confidence)
         complete = []
         for number, ended in self._open.items():
             if ended.block is None:
@@ -217,7 +217,7 @@ def _answer(ended: Ended, block: Block) -> _Answer:
     if not ended.explored:
         return _Answer(block.number, label, None, right)
     length, confidence = float(block.length), ended.probabilities[ended.prediction]
-    term = _Term(
+    term = Term(
         value=None if right is None else length * (right - confidence),
         below=length,
         above=length * (1.0 - 1.0 / max(2, len(ended.probabilities))),
