@@ -41,7 +41,8 @@ from stream_al.learner.interval import radius
 from stream_al.records import Prediction
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
-from stream_al.training import Closed, Labelled, blank
+from stream_al.training import Closed, Labelled
+from stream_al.voiding import blank
 
 STREAMS = {
     "elec": None,

@@ -5,15 +5,14 @@ As in `stream_al.records`, each is a frozen struct with a JSON form of the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
 from stream_al.records import AnnotatorKind, Block, Features, Observed
 
 __all__ = [
+    "QUESTION",
     "CloseReason",
     "Closed",
     "Configured",
@@ -26,7 +25,6 @@ __all__ = [
     "TrainingRecord",
     "Unsolicited",
     "Voided",
-    "blank",
     "decode_training",
 ]
 
@@ -103,7 +101,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     opinions: tuple[Opinion, ...] = ()
 
 
-_QUESTION = Ended.__struct_fields__[: Ended.__struct_fields__.index("annotator")]
+QUESTION = Ended.__struct_fields__[: Ended.__struct_fields__.index("annotator")]
+"""The fields of `Ended` that repeat the question."""
 
 
 class Labelled(
@@ -229,10 +228,6 @@ class Unsolicited(
     request_id: str = ""
 
 
-_NOT_GIVEN = Opinion("", "", None)
-"""In place of an opinion that does not count; what comes after it keeps its place."""
-
-
 class Voided(msgspec.Struct, frozen=True, kw_only=True, tag="voided", tag_field="type"):
     """Labels that are not to count: whoever meets this folds the log again without them.
 
@@ -257,65 +252,6 @@ class Voided(msgspec.Struct, frozen=True, kw_only=True, tag="voided", tag_field=
     by: str = ""
     why: str = ""
     time: float | None = None
-
-    def left(self, record: TrainingRecord) -> TrainingRecord | None:
-        """Return what is left of a record without the answers that are not to count.
-
-        Where several have answered, the others' answers stay: a class stands that one of the last
-        word, or all who are left, have given. Nothing left is None; a record that it does not
-        concern is returned itself.
-        """
-        if isinstance(record, Gold):
-            return None if self._is(record.annotator, record.answered_at) else record
-        if isinstance(record, Unsolicited):
-            return None if self._is(record.source, record.time) else record
-        if not isinstance(record, Labelled | Closed):
-            return record
-        given = record.opinions
-        opinions = tuple(_NOT_GIVEN if self._is(o.annotator, o.time) else o for o in given)
-        gone = isinstance(record, Labelled) and not record.assumed
-        if not gone or not self._is(record.annotator, record.answered_at):
-            return record if opinions == given else replace(record, opinions=opinions)
-        rest = [opinion for opinion in opinions if opinion.label]
-        if isinstance(record, Labelled) and {each.label for each in rest} == {record.label}:
-            return replace(
-                record, annotator=rest[0].annotator, answered_at=rest[0].time, opinions=opinions
-            )
-        return blank(record)
-
-    def _is(self, who: str, when: float | None) -> bool:
-        return (
-            self.annotator in (None, who)
-            and (self.since is None or when is None or when >= self.since)
-            and (self.until is None or when is None or when < self.until)
-        )
-
-
-def left_of(
-    record: TrainingRecord, offset: int, voided: Iterable[tuple[int, Voided]]
-) -> TrainingRecord | None:
-    """Return what is left of a record by what was voided after it; itself if that is all.
-
-    Parameters
-    ----------
-    record, offset
-        Of the training log.
-    voided
-        With their offsets.
-    """
-    left: TrainingRecord | None = record
-    for later, each in voided:
-        if later > offset and left is not None:
-            left = each.left(left)
-    return left
-
-
-def blank(record: TrainingRecord) -> Closed | None:
-    """Return what is left of a record that is not to count: that its request ended, or nothing."""
-    if not isinstance(record, Labelled) or record.late or record.was is not None:
-        return None
-    kept = {name: getattr(record, name) for name in _QUESTION}
-    return Closed(**kept, reason="voided")
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control", tag_field="type"):

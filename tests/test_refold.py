@@ -21,7 +21,8 @@ from stream_al.cli.app import application
 from stream_al.config import LogConfig
 from stream_al.learner.fold import Fold, Refold
 from stream_al.records import Features, encode
-from stream_al.training import Closed, Labelled, Opinion, Voided, blank, decode_training
+from stream_al.training import Closed, Labelled, Opinion, Voided, decode_training
+from stream_al.voiding import blank, without
 
 CONFIG = Config(gate=GateConfig(budget=0.3))
 
@@ -166,7 +167,7 @@ def test_the_others_answers_stay(
 ) -> None:
     """A class stands that another has given as the last word, or with all who are left."""
     record = answered(*given)
-    left = Voided(annotator="eve").left(record)
+    left = without(record, Voided(annotator="eve"))
     if annotator is None:
         assert isinstance(left, Closed)
         assert left.reason == "voided"
@@ -174,15 +175,15 @@ def test_the_others_answers_stay(
         assert isinstance(left, Labelled)
         assert (left.label, left.annotator) == (record.label, annotator)
         assert left.opinions == opinions
-    assert Voided(annotator="zoe").left(record) is record
-    assert Voided(annotator="eve", until=5.0).left(record) is record
+    assert without(record, Voided(annotator="zoe")) is record
+    assert without(record, Voided(annotator="eve", until=5.0)) is record
 
 
 def test_silence_is_nobodys_answer() -> None:
     """What silence was taken for stays, whosever answers do not count."""
     record = answered(Opinion("", "good"), assumed=True)
     record = msgspec.structs.replace(record, opinions=())
-    assert Voided().left(record) is record
+    assert without(record, Voided()) is record
 
 
 def test_what_does_not_count_any_more_is_counted_once(path: str) -> None:

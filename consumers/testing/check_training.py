@@ -21,8 +21,8 @@ from stream_al.training import (
     Unsolicited,
     Voided,
     decode_training,
-    left_of,
 )
+from stream_al.voiding import left_of
 
 __all__ = ["TrainingLog", "check_training"]
 

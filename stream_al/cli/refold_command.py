@@ -26,8 +26,8 @@ from stream_al.training import (
     Unsolicited,
     Voided,
     decode_training,
-    left_of,
 )
+from stream_al.voiding import left_of, without
 
 __all__ = ["refold"]
 
@@ -98,7 +98,7 @@ def refold(
         concerned: Counter[str] = Counter()
         gold = left = changed = 0
         for record in _counting(log, topic):
-            rest = voided.left(record)
+            rest = without(record, voided)
             changed += rest is not record
             if isinstance(record, Gold):
                 gold += rest is None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from stream_al import keyed
 
-__all__ = ["block_length", "pick"]
+__all__ = ["Shares", "block_length", "pick"]
 
 
 def block_length(rate: float) -> int:
@@ -32,3 +34,20 @@ def pick(salt: int, partition: int, block: int, length: int) -> int:
     True
     """
     return keyed.below(length, "explore", salt, partition, block)
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """How the budget is shared: events in a block of exploration, its rate, and the policy's."""
+
+    length: int
+    explored: float
+    policy: float
+
+    @staticmethod
+    def of(budget: float, explore: float) -> Shares:
+        """Spend a share of a budget on exploration, as far as whole blocks allow."""
+        length = block_length(budget * explore)
+        explored = 1.0 / length if length else 0.0
+        rate = budget - explored
+        # What exploration leaves over when it takes the whole budget is rounding, not a rate.
+        return Shares(length, explored, rate if rate > 1e-9 else 0.0)

@@ -10,7 +10,7 @@ import msgspec
 
 from stream_al import keyed
 from stream_al.config import GateConfig, content_hash
-from stream_al.gate.exploration import block_length, pick
+from stream_al.gate.exploration import Shares, pick
 from stream_al.gate.policies import Policy, make_policy
 from stream_al.gate.scores import Score, make_score
 from stream_al.records import (
@@ -87,22 +87,6 @@ class GateState(msgspec.Struct):
     config_hash: str = ""
 
 
-class _Shares(msgspec.Struct, frozen=True):
-    """How the budget is shared: events in a block of exploration, its rate, and the policy's."""
-
-    length: int
-    explored: float
-    policy: float
-
-    @staticmethod
-    def of(budget: float, explore: float) -> _Shares:
-        length = block_length(budget * explore)
-        explored = 1.0 / length if length else 0.0
-        rate = budget - explored
-        # What exploration leaves over when it takes the whole budget is rounding, not a rate.
-        return _Shares(length, explored, rate if rate > 1e-9 else 0.0)
-
-
 class Gate:
     """Decides about events, one partition's state at a time.
 
@@ -130,10 +114,10 @@ class Gate:
     ) -> None:
         self.config = config
         self.config_hash = content_hash(config) if config_hash is None else config_hash
-        self._usual = _Shares.of(config.budget, config.explore)
+        self._usual = Shares.of(config.budget, config.explore)
         self._drifted = self._usual
         if config.on_drift == "explore":
-            self._drifted = _Shares.of(config.budget, max(config.explore, config.drift_explore))
+            self._drifted = Shares.of(config.budget, max(config.explore, config.drift_explore))
         self.block_length, self.rate = self._usual.length, self._usual.policy
         self.capacity = config.burst - (1.0 if self.block_length else 0.0) if self.rate else 0.0
         self.score = make_score(config) if score is None else score

@@ -26,8 +26,8 @@ from stream_al.training import (
     TrainingRecord,
     Unsolicited,
     Voided,
-    left_of,
 )
+from stream_al.voiding import left_of
 
 __all__ = [
     "FOLD_CODE",
