@@ -414,7 +414,7 @@ def _told(value: float | None, sign: str = "") -> str:
 
 
 @click.command(help=__doc__)
-@grid_options(10, "kdd99_rare, its first 40,000 rows, one seed.")
+@grid_options(20, "kdd99_rare, its first 40,000 rows, one seed.")
 @click.option("--whole", is_flag=True, help="All of fraud_handbook_a, in place of the grid.")
 @click.option("--replays", type=click.Path(file_okay=False, path_type=Path), help="Kept here.")
 def main(
