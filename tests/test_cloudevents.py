@@ -162,11 +162,12 @@ def test_an_announced_envelope_needs_its_fields() -> None:
 
 
 def test_labels_come_as_cloudevents_too() -> None:
-    """An answer in an envelope is read like a bare one."""
+    """An answer in an envelope is read like a bare one; the envelope may say when it was given."""
     value = {**ENVELOPE, "data": {"request_id": "events:0:17", "label": "fraud"}}
-    record = Record("labels", 0, 0, None, json.dumps(value).encode(), (), 1.5)
-    expected = Label(request_id="events:0:17", label="fraud")
-    assert LabelReader(MessageConfig()).read(record) == expected
+    for times, expected in (({}, 1.5), ({"time": "1970-01-01T00:00:07Z"}, 7.0)):
+        record = Record("labels", 0, 0, None, json.dumps(value | times).encode(), (), 1.5)
+        label = Label(request_id="events:0:17", label="fraud", time=expected)
+        assert LabelReader(MessageConfig()).read(record) == label
 
 
 def test_what_is_produced_is_a_cloudevent_that_is_read_again() -> None:

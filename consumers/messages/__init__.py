@@ -177,7 +177,7 @@ class LabelReader:
         """
         message, attributes = _open(record, self._max_bytes)
         if self._label is None or "request_id" in message:
-            return _answer(message, record.time)
+            return _answer(message, record.time if attributes.time is None else attributes.time)
         event = self._event(record, message, attributes, self._features)
         return UnsolicitedLabel(
             topic=event.topic,
@@ -199,7 +199,7 @@ _KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 def _answer(message: dict[str, Any], written: float) -> Label:
     """Read an answer; its time may be RFC 3339 text, as all times on the wire, or none.
 
-    One without a time was given when it was written, as far as anybody can tell.
+    One without was given when its envelope says, else when it was written.
     """
     if "request_id" not in message:
         raise BadMessage("missing-field", "'request_id': missing; expected the request's")
