@@ -99,9 +99,9 @@ class AnswersGiven:
         if not again:
             yield closed(request, "expired", opinions=opinions)
             yield closed(request, "refused")
-            silence = self._config.ledger.on_expiry
-            if silence != "missing":
-                yield assumed(request, silence.removeprefix("class:"))
+            silence = self._config.ledger.silence
+            if silence is not None:
+                yield assumed(request, silence)
         for label in labels:
             if label.kind == "skip" and not again:
                 yield closed(request, "skipped", label, opinions=opinions)

@@ -11,11 +11,13 @@ matching and people. A request is identified by ``topic:partition:offset`` of it
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 __all__ = [
+    "ANSWER_KINDS",
+    "HEAVIEST",
     "AnnotatorKind",
     "AnswerKind",
     "Block",
@@ -237,6 +239,10 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 AnnotatorKind: TypeAlias = Literal["person", "model", "feed"]
 AnswerKind: TypeAlias = Literal["label", "skip", "flag", "revise", "retract"]
+ANSWER_KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
+
+HEAVIEST = 100.0
+"""Weight of a label that may be learnt as often as that."""
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
@@ -14,12 +14,11 @@ from consumers.messages.features import FeatureReader
 from consumers.messages.fields import Path, epoch_seconds, identifier
 from consumers.messages.json_object import decode_object, type_name
 from stream_al.config import MessageConfig
-from stream_al.records import AnswerKind, Event, Features, Label, class_name
+from stream_al.records import ANSWER_KINDS, HEAVIEST, Event, Features, Label, class_name
 
 __all__ = ["KINDS", "BadMessage", "Kind", "LabelReader", "MessageReader", "UnsolicitedLabel"]
 
 _NO_ATTRIBUTES = Attributes()
-_HEAVIEST = 100.0
 
 
 class UnsolicitedLabel(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -193,7 +192,6 @@ class LabelReader:
 
 
 _TIME, _LABEL, _KIND = Path("time"), Path("label"), Path("kind")
-_KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 
 
 def _answer(message: dict[str, Any], written: float) -> Label:
@@ -204,16 +202,16 @@ def _answer(message: dict[str, Any], written: float) -> Label:
     if "request_id" not in message:
         raise BadMessage("missing-field", "'request_id': missing; expected the request's")
     kind = message.get("kind", "label")
-    if isinstance(kind, str) and kind not in _KINDS:
-        raise _KIND.bad("schema-version", f"expected one of {', '.join(_KINDS)}")
+    if isinstance(kind, str) and kind not in ANSWER_KINDS:
+        raise _KIND.bad("schema-version", f"expected one of {', '.join(ANSWER_KINDS)}")
     time = message.get("time")
     message = {**message, "time": written if time is None else epoch_seconds(time, _TIME)}
     try:
         label = msgspec.convert(message, Label)
     except msgspec.ValidationError as error:
         raise BadMessage("wrong-type", str(error)) from None
-    if not 0.0 < label.weight <= _HEAVIEST:
-        raise BadMessage("out-of-range", f"'weight': expected in (0, {_HEAVIEST:g}]")
+    if not 0.0 < label.weight <= HEAVIEST:
+        raise BadMessage("out-of-range", f"'weight': expected in (0, {HEAVIEST:g}]")
     if label.confidence is not None and not 0.0 <= label.confidence <= 1.0:
         raise BadMessage("out-of-range", "'confidence': expected in [0, 1]")
     if label.kind in ("label", "revise") or label.label is not None:

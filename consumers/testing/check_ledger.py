@@ -229,8 +229,7 @@ class _Answers:
     def _run(
         self, request: Request, judged: Sequence[Said], over: int | None
     ) -> tuple[Course, list[str | None]]:
-        silence = self._context.config.ledger.on_expiry
-        means = None if silence == "missing" else silence.removeprefix("class:")
+        means = self._context.config.ledger.silence
         known, letters = request.known, []
         course = Course(request.opinions, means) if known is None else GoldCourse(known)
         for n, said in enumerate(judged):

@@ -235,6 +235,11 @@ class LedgerConfig(Section, frozen=True, kw_only=True):
     gold_file: str | None = None
     gold_share: float = 0.05
 
+    @property
+    def silence(self) -> str | None:
+        """The class that silence means; None: it means none."""
+        return None if self.on_expiry == "missing" else self.on_expiry.removeprefix("class:")
+
 
 class ServeConfig(Section, frozen=True, kw_only=True):
     """Where health and metrics are served.

@@ -79,14 +79,7 @@ def gold(request: LabelRequest, label: Label, name: str | None, known: str) -> G
 
 def flagged(label: Label) -> Flagged:
     """Note what somebody says of a request."""
-    return Flagged(
-        request_id=label.request_id,
-        annotator=label.annotator,
-        annotator_kind=label.annotator_kind,
-        answered_at=label.time,
-        correction=label.reason,
-        comment=label.comment,
-    )
+    return Flagged(request_id=label.request_id, **_answer(label))
 
 
 def _question(request: LabelRequest) -> dict[str, Any]:

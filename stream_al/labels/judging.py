@@ -24,15 +24,15 @@ def judge_open(entry: Open, label: Label, name: str | None) -> Outcome:
     return _skip(entry, label) if name is None else _speak(entry, label, name)
 
 
-def judge_expired(entry: Open, silence: str) -> Outcome:
-    """Tell what becomes of a request whose time is over; `silence` is ``ledger.on_expiry``."""
+def judge_expired(entry: Open, silence: str | None) -> Outcome:
+    """Tell what becomes of a request whose time is over; `silence`: the class that it means."""
     request = entry.request
     if entry.known is not None:
         return Outcome("expired", silent=request.request_id)
     if entry.given and not request.disagreed:
         return _labelled(entry, entry.given)
-    if silence != "missing" and not entry.given:
-        return Outcome("assumed", record=assumed(request, silence.removeprefix("class:")))
+    if silence is not None and not entry.given:
+        return Outcome("assumed", record=assumed(request, silence))
     record = closed(request, "expired", opinions=_opinions(entry.given))
     return Outcome("expired", record=record)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
 import msgspec
 
@@ -13,15 +12,10 @@ from stream_al.labels.gold import GoldCase, draw_case, gold_request
 from stream_al.labels.judging import judge_ended, judge_expired, judge_open
 from stream_al.labels.outcomes import OUTCOMES, Open, Outcome, OutcomeKind, Past, refused
 from stream_al.labels.schema import current_class
-from stream_al.records import AnswerKind, Label, LabelRequest, class_name, encode
+from stream_al.records import ANSWER_KINDS, HEAVIEST, Label, LabelRequest, class_name, encode
 from stream_al.training import Gold, Labelled
 
 __all__ = ["Ledger"]
-
-_KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
-
-_HEAVIEST = 100.0
-"""Weight of a label that may be learnt as often as that."""
 
 _decode_request = msgspec.json.Decoder(LabelRequest).decode
 
@@ -143,7 +137,7 @@ class Ledger:
         for entry in self._open.values():
             if entry.since is None or entry.since > before:
                 break
-            found.append(judge_expired(entry, self._config.on_expiry))
+            found.append(judge_expired(entry, self._config.silence))
         return found
 
     @property
@@ -198,8 +192,8 @@ class Ledger:
             return refused(f"request_id must be text, not {label.request_id!r}")
         if not self.knows(label.request_id):
             return Outcome("unknown", f"request {label.request_id!r} was never made, or long ago")
-        if label.kind not in _KINDS:
-            return refused(f"kind must be one of {', '.join(_KINDS)}, not {label.kind!r}")
+        if label.kind not in ANSWER_KINDS:
+            return refused(f"kind must be one of {', '.join(ANSWER_KINDS)}, not {label.kind!r}")
         reasons = self._config.reasons
         if label.reason and reasons and label.reason not in reasons:
             among = ", ".join(reasons)
@@ -223,6 +217,6 @@ class Ledger:
         if self._classes and name not in self._classes:
             declared = ", ".join(sorted(self._classes))
             raise ValueError(f"class {name!r} is not declared; expected one of {declared}")
-        if not isinstance(label.weight, float | int) or not 0.0 < label.weight <= _HEAVIEST:
-            raise ValueError(f"weight must be in (0, {_HEAVIEST:g}], not {label.weight!r}")
+        if not isinstance(label.weight, float | int) or not 0.0 < label.weight <= HEAVIEST:
+            raise ValueError(f"weight must be in (0, {HEAVIEST:g}], not {label.weight!r}")
         return name
