@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from consumers.clock import Clock
 from consumers.errors import LogError
 from consumers.gate import GateMachine
 from consumers.insight_gauges import tell_insight
@@ -30,6 +31,8 @@ class Gauges:
     ----------
     log, machines, telemetry, snapshots
         Those of the process; machines by role.
+    clock
+        The time.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Gauges:
         machines: Mapping[str, Machine],
         telemetry: Telemetry,
         snapshots: Snapshots | None,
+        clock: Clock,
     ) -> None:
         self._log = log
         self._machines = machines
         self._telemetry = telemetry
         self._snapshots = snapshots
+        self._clock = clock
         self._measured: dict[str, set[int]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
@@ -65,6 +70,10 @@ class Gauges:
 
     def measure(self) -> None:
         """Measure once."""
+        if (storage := self._log.storage()) is not None:
+            self._telemetry.set("log_bytes", storage.used)
+            self._telemetry.set("log_disk_free_bytes", storage.free)
+            self._telemetry.set("log_disk_bytes", storage.disk)
         for role, machine in self._machines.items():
             positions = machine.positions
             # The loop forgets a partition too; a figure measured meanwhile would stay for ever.
@@ -80,6 +89,9 @@ class Gauges:
             if isinstance(machine, GateMachine):
                 self._measure_gate(machine)
             elif isinstance(machine, LedgerMachine):
+                since = machine.open_since
+                age = 0.0 if since is None else max(0.0, self._clock.now() - since)
+                self._telemetry.set("oldest_open_request_age_seconds", age)
                 self._telemetry.set("open_requests", sum(machine.open_requests.values()))
                 self._telemetry.set("early_labels", sum(machine.early_labels.values()))
 
@@ -92,6 +104,11 @@ class Gauges:
         if machine.follows is not None:
             end = self._log.bounds(machine.follows, 0).stable
             telemetry.set("fold_lag_records", max(0, end - machine.next_followed))
+        gate = core.config.gate
+        telemetry.set("budget_ratio", gate.budget)
+        telemetry.set("budget_burst_requests", gate.burst * len(core.states))
+        for member, weight in core.fold.learner.shares.items():
+            telemetry.set("committee_weight_ratio", weight, member)
         for (_, number), state in list(core.states.items()):
             threshold, _ = core.gate.policy.propose(state.level, 1.0)
             telemetry.set("budget_tokens", state.tokens, str(number))
@@ -101,3 +118,8 @@ class Gauges:
         telemetry.set("maintenance", float(core.maintains))
         if machine.insight is not None:
             tell_insight(machine.insight, telemetry)
+            watermark = machine.insight.estimate.watermark
+            for (topic, number), state in list(core.states.items()):
+                if (reached := watermark.get(f"{topic}:{number}")) is not None:
+                    behind = max(0, state.next_offset - reached)
+                    telemetry.set("accuracy_watermark_lag_events", behind, str(number))

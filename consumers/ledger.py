@@ -62,6 +62,7 @@ class LedgerMachine(Machine):
         self.changelog = topics.ledger_state
         self._labels = LabelReader(config.message)
         self._states: dict[int, LedgerState] = {}
+        self._delays: list[float] = []
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
         """Take over a partition; see `Machine.restore`."""
@@ -91,6 +92,12 @@ class LedgerMachine(Machine):
     def open_requests(self) -> Mapping[int, int]:
         """Open requests, by partition."""
         return {number: len(state.ledger) for number, state in list(self._states.items())}
+
+    @property
+    def open_since(self) -> float | None:
+        """Since when the oldest request of all partitions is open; None without any."""
+        found = [state.ledger.open_since for state in list(self._states.values())]
+        return min((since for since in found if since is not None), default=None)
 
     @property
     def early_labels(self) -> Mapping[int, int]:
@@ -142,6 +149,7 @@ class LedgerMachine(Machine):
         """Match a batch; see `Machine.process`."""
         outs: list[Out] = []
         counts: Counts = Counter()
+        self._delays = []
         offsets: dict[Partition, int] = {}
         concerned = {record.partition for record in records}
         concerned |= {n for n, state in self._states.items() if self._due(n, state, tick)}
@@ -161,7 +169,7 @@ class LedgerMachine(Machine):
             self._expire(number, state, tick, outs, counts)
             outs += state.changes(self.changelog, number)
             offsets |= {Partition(topic, number): offset for topic, offset in state.next.items()}
-        return Work(outs, offsets, counts)
+        return Work(outs, offsets, counts, {"label_delay_seconds": self._delays})
 
     def _take_request(
         self, state: LedgerState, record: Record, outs: list[Out], counts: Counts
@@ -259,6 +267,9 @@ class LedgerMachine(Machine):
     def _settle(
         self, state: LedgerState, outcome: Outcome, outs: list[Out], counts: Counts
     ) -> None:
+        if outcome.kind == "labelled":
+            since = state.ledger.entry(outcome.ends).since
+            self._delays.append(0.0 if since is None else state.now - since)
         state.settle(outcome)
         counts["labels_total", outcome.kind] += 1
         if outcome.record is not None:

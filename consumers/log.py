@@ -25,6 +25,7 @@ __all__ = [
     "Out",
     "Partition",
     "Record",
+    "Storage",
     "Tail",
     "TopicInfo",
     "TopicSpec",
@@ -118,6 +119,14 @@ class Bounds(NamedTuple):
     beginning: int
     stable: int
     end: int
+
+
+class Storage(NamedTuple):
+    """Bytes of a log's own files, and of the disk that they lie on."""
+
+    used: int
+    free: int
+    disk: int
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -388,6 +397,10 @@ class Log(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close what the log itself holds; never raises."""
+
+    def storage(self) -> Storage | None:
+        """Measure the log's files; None where they are a server's."""
+        return None
 
     def read(self, topic: str, partition: int, start: int | None = None) -> Iterator[Record]:
         """Read the committed records from an offset, or the beginning, to the present end.

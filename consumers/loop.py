@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -41,6 +42,14 @@ _LOOK_S = 1.0
 """How often at most the log is asked whether an input has been read to its end."""
 
 _BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class _Committing(NamedTuple):
+    """What is told once the commit under way has ended; `sending` took so many seconds."""
+
+    counts: Counts
+    observed: list[Mapping[str, Sequence[float]]]
+    sending: float
 
 
 class Loop:
@@ -84,7 +93,7 @@ class Loop:
         self._to_restore: set[int] = set()
         self._stable = False
         self._open = False
-        self._committing: tuple[Counts, float] | None = None
+        self._committing: _Committing | None = None
         self._failures = 0
         self._looked = float("-inf")
 
@@ -263,6 +272,7 @@ class Loop:
         tick = Tick(self._clock.now(), tick.drained)
         slices = machine.slice_size or len(records)
         counts: Counts = Counter()
+        observed: list[Mapping[str, Sequence[float]]] = []
         offsets: dict[Partition, int] = {}
         processing = sending = 0.0
         for begin in range(0, len(records) or 1, slices or 1):
@@ -275,11 +285,13 @@ class Loop:
             crash_point("sending")
             offsets |= work.offsets
             counts.update(work.counts)
+            if work.observed:
+                observed.append(work.observed)
             processing += processed - before
             sending += self._clock.monotonic() - processed
         crash_point("sent")
         member.begin_commit(offsets)
-        self._committing = counts, sending
+        self._committing = _Committing(counts, observed, sending)
         if records:
             telemetry.observe("batch_records", len(records), role)
             telemetry.observe("decision_seconds", processing / len(records), role)
@@ -290,15 +302,19 @@ class Loop:
         committing, self._committing = self._committing, None
         if committing is None:
             return
-        (counts, sending), started = committing, self._clock.monotonic()
+        started = self._clock.monotonic()
         member.end_commit()
         self._open = False
-        self._machine.settled(counts)
+        self._machine.settled(committing.counts)
         crash_point("committed")
         role = self._machine.role
         waited = self._clock.monotonic() - started
-        self._telemetry.observe("commit_seconds", sending + waited, role)
-        self._telemetry.add(counts, role)
+        self._telemetry.observe("commit_seconds", committing.sending + waited, role)
+        self._telemetry.add(committing.counts, role)
+        for observed in committing.observed:
+            for name, values in observed.items():
+                for value in values:
+                    self._telemetry.observe(name, value)
 
     def _tell_ready(self) -> None:
         if self._to_restore:

@@ -47,12 +47,15 @@ class Work(msgspec.Struct, frozen=True):
     offsets
         The next to be read, of every partition that the batch concerned.
     counts
-        What to add to metrics once it is committed.
+        What to add to counters once it is committed.
+    observed
+        What to observe in histograms then: by name, the values.
     """
 
     outs: list[Out]
     offsets: dict[Partition, int]
     counts: Counts
+    observed: Mapping[str, Sequence[float]] = {}
 
 
 class Machine(ABC):

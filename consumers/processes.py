@@ -92,7 +92,9 @@ class Process:
         self._loops: dict[str, Loop] = {}
         for role in roles:
             self._add(role)
-        self._gauges = Gauges(self._log, self._machines, self.telemetry, self._snapshots)
+        self._gauges = Gauges(
+            self._log, self._machines, self.telemetry, self._snapshots, self._clock
+        )
         self._health: HealthServer | None = None
         if config.serve.port is not None:
             self._health = HealthServer(config.serve, self.telemetry, self.states)

@@ -71,9 +71,7 @@ class Telemetry(Collector):
         self._series: dict[str, dict[tuple[str, ...], float]] = {}
         self._histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {}
         for metric in self._metrics.values():
-            known = [self._known(metric, label) for label in metric.labels]
-            # What has a label whose values are not known starts with no series.
-            at_first = [] if None in known else product(*(values or () for values in known))
+            at_first = self._at_first(metric)
             if metric.kind == "histogram":
                 self._histograms[metric.name] = {
                     labels: _Histogram(metric.buckets) for labels in at_first
@@ -153,6 +151,14 @@ class Telemetry(Collector):
             else:
                 yield _family(metric, series[name])
 
+    def _at_first(self, metric: Metric) -> Iterable[tuple[str, ...]]:
+        """List the series that are there from the start."""
+        if metric.series:
+            return [labels for labels in metric.series if labels[0] in self._roles]
+        known = [self._known(metric, label) for label in metric.labels]
+        # What has a label whose values are not known starts with no series.
+        return [] if None in known else product(*(values or () for values in known))
+
     def _known(self, metric: Metric, label: str) -> tuple[str, ...] | None:
         return self._roles if label == "role" else metric.values.get(label)
 
@@ -169,6 +175,8 @@ class Telemetry(Collector):
             known = self._known(metric, label)
             if known is not None and value not in known:
                 raise KeyError(f"{metric.name}: {label} is one of {', '.join(known)}, not {value}")
+        if metric.series and labels not in metric.series:
+            raise KeyError(f"{metric.name} has no series {labels}")
 
 
 class _Histogram:
@@ -196,12 +204,12 @@ class _Histogram:
 def _family(metric: Metric, series: dict[tuple[str, ...], float]) -> Family:
     name, names = metric.full_name, metric.labels
     if metric.kind == "info":
-        info = InfoMetricFamily(name.removesuffix("_info"), metric.meaning)
+        info = InfoMetricFamily(name.removesuffix("_info"), metric.help)
         for labels in series:
             info.add_metric((), dict(zip(names, labels, strict=True)))
         return info
     family_of = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = family_of(name, metric.meaning, labels=names, unit=_unit_in_name(metric))
+    family = family_of(name, metric.help, labels=names, unit=_unit_in_name(metric))
     for labels, value in series.items():
         if not math.isnan(value):
             family.add_metric(labels, value)
@@ -210,7 +218,7 @@ def _family(metric: Metric, series: dict[tuple[str, ...], float]) -> Family:
 
 def _histogram_family(metric: Metric, found: dict[tuple[str, ...], _Histogram]) -> Family:
     family = HistogramMetricFamily(
-        metric.full_name, metric.meaning, labels=metric.labels, unit=_unit_in_name(metric)
+        metric.full_name, metric.help, labels=metric.labels, unit=_unit_in_name(metric)
     )
     for labels, histogram in found.items():
         family.add_metric(labels, histogram.cumulative(), histogram.sum)

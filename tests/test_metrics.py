@@ -16,15 +16,19 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from consumers.messages.errors import KINDS
 from consumers.telemetry import Telemetry
 from stream_al.cli.metrics_command import metrics
 from stream_al.cli.metrics_text import reference
-from stream_al.labels.outcomes import OUTCOMES
+from stream_al.labels.outcomes import OUTCOMES, UNUSABLE
 from stream_al.metrics import METRICS, PREFIX, ROLES, Metric
+from stream_al.metrics.refusals import MESSAGE, REFUSALS
 from stream_al.rolling import RollingAccuracy, RollingRatio
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "metrics.md"
 BY_NAME = {metric.name: metric for metric in METRICS}
+
+PROCESS_WIDE = {"build_info", "log_bytes", "log_disk_free_bytes", "log_disk_bytes"}
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -63,7 +67,7 @@ def test_names_follow_the_conventions(metric: Metric) -> None:
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert metric.name.endswith("_info") == (metric.kind == "info")
     assert not re.search(r"_(count|sum|bucket|created|milliseconds|ms|percent)$", metric.name)
-    if metric.kind != "counter" and metric.unit in ("seconds", "ratio", "records"):
+    if metric.kind != "counter" and metric.unit in ("seconds", "ratio", "records", "bytes"):
         assert metric.name.endswith(f"_{metric.unit}")
     if metric.name.endswith("_seconds"):
         assert metric.unit == "seconds"
@@ -72,7 +76,7 @@ def test_names_follow_the_conventions(metric: Metric) -> None:
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", label) for label in metric.labels)
     assert not {"le", "quantile", "job", "instance"} & set(metric.labels)
     assert (metric.labels[:1] == ("role",)) == (
-        len(metric.roles) > 1 and metric.name != "build_info"
+        len(metric.roles) > 1 and metric.name not in PROCESS_WIDE
     )
     assert set(metric.values) <= set(metric.labels)
     assert metric.meaning.endswith(".")
@@ -83,6 +87,9 @@ def test_each_is_declared_once() -> None:
     """No two metrics have one name, and what the ledger tells apart can all be counted."""
     assert len(BY_NAME) == len(METRICS)
     assert set(OUTCOMES) < set(BY_NAME["labels_total"].values["outcome"])
+    assert len(set(REFUSALS)) == len(REFUSALS)
+    assert MESSAGE == KINDS
+    assert {("ledger", "label", kind) for kind in UNUSABLE} < set(REFUSALS)
 
 
 def test_everything_declared_is_rendered_with_its_zeros() -> None:
@@ -90,12 +97,15 @@ def test_everything_declared_is_rendered_with_its_zeros() -> None:
     telemetry = Telemetry(ROLES)
     text, found = telemetry.render().decode(), samples(telemetry)
     for metric in METRICS:
-        assert f"# HELP {metric.full_name} " in text
+        told = metric.meaning.replace("\\", r"\\")
+        assert f"# HELP {metric.full_name} {told} Over replicas: " in text
         kind = "gauge" if metric.kind == "info" else metric.kind
         assert f"# TYPE {metric.full_name} {kind}\n" in text
     assert found[at("events_total")] == 0
     for outcome in BY_NAME["labels_total"].values["outcome"]:
         assert found[at("labels_total", outcome=outcome)] == 0
+    for role, stage, reason in REFUSALS:
+        assert found[at("dead_letters_total", role=role, stage=stage, reason=reason)] == 0
     for role in ROLES:
         assert found[at("ready", role=role)] == 0
         assert found[at("commit_seconds_count", role=role)] == 0
@@ -125,20 +135,20 @@ def test_counts_of_a_batch_are_added() -> None:
         {
             ("events_total",): 500,
             ("label_requests_total", "both"): 3,
-            ("dead_letters_total", "message", "json"): 2,
+            ("dead_letters_total", "message", "not-json"): 2,
         }
     )
     telemetry.add(counts, "gate")
     telemetry.add(counts, "gate")
-    telemetry.add(Counter({("dead_letters_total", "message", "json"): 1}), "ledger")
+    telemetry.add(Counter({("dead_letters_total", "label", "not-json"): 1}), "ledger")
     telemetry.add_one("restores_total", "ledger")
     telemetry.add_one("snapshots_refused_total", "gate")
     found = samples(telemetry)
     assert found[at("events_total")] == 1000
     assert found[at("label_requests_total", reason="both")] == 6
     assert found[at("label_requests_total", reason="policy")] == 0
-    assert found[at("dead_letters_total", role="gate", stage="message", reason="json")] == 4
-    assert found[at("dead_letters_total", role="ledger", stage="message", reason="json")] == 1
+    assert found[at("dead_letters_total", role="gate", stage="message", reason="not-json")] == 4
+    assert found[at("dead_letters_total", role="ledger", stage="label", reason="not-json")] == 1
     assert found[at("restores_total", role="ledger")] == 1
     assert found[at("restores_total", role="gate")] == 0
     assert found[at("snapshots_refused_total")] == 1

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from consumers.errors import RebuildError, RetryError
-from consumers.log import Bounds, Log, Member, Partition, Tail, TopicInfo, TopicSpec, Writer
+from consumers.log import (
+    Bounds,
+    Log,
+    Member,
+    Partition,
+    Storage,
+    Tail,
+    TopicInfo,
+    TopicSpec,
+    Writer,
+)
 from consumers.sqlite.catalog import Catalog
 from consumers.sqlite.database import Store
 from consumers.sqlite.member import SqliteMember
@@ -94,6 +107,17 @@ class SqliteLog(Log):
         except RebuildError as error:
             # What was created after all is found there the next time.
             raise RetryError(str(error)) from error
+
+    def storage(self) -> Storage | None:
+        """Measure the file, with what is written ahead of it; None in memory."""
+        if self._config.path == ":memory:":
+            return None
+        used = 0
+        for name in (self._config.path, f"{self._config.path}-wal", f"{self._config.path}-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                used += Path(name).stat().st_size
+        disk = shutil.disk_usage(Path(self._config.path).absolute().parent)
+        return Storage(used, disk.free, disk.total)
 
     def limit_pages(self, pages: int | None) -> None:
         """Let the file grow to so many pages of 8 KiB, at most; None: as far as the disk goes.

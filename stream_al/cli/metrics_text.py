@@ -44,10 +44,16 @@ def reference() -> str:
     return "\n".join(parts)
 
 
+def _values(metric: Metric, label: str) -> list[str]:
+    """List what stands for a label in the series that there are; `role` is told elsewhere."""
+    at = metric.labels.index(label)
+    return list(dict.fromkeys(labels[at] for labels in metric.series if label != "role"))
+
+
 def _row(metric: Metric) -> str:
     labels = []
     for label in metric.labels:
-        values = metric.values.get(label)
+        values = metric.values.get(label) or _values(metric, label)
         labels.append(f"`{label}`: {', '.join(values)}" if values else f"`{label}`")
     meaning = metric.meaning
     if metric.buckets:

@@ -126,6 +126,18 @@ class Committee:
         """Leave out what is made anew from the rest."""
         return {**self.__dict__, "_plan": None, "_moved": True}
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the members' shares of the prediction, by memory and learning rate."""
+        names = []
+        for memory, members in self._memories:
+            kind = type(memory).__name__.lower()
+            rates = _ONCE if isinstance(memory, Nothing) else _REHEARSED
+            # Where one does, the rate tells nothing apart.
+            alone = len(members) == 1
+            names += [kind] if alone else [f"{kind}-{rate:g}" for rate in rates]
+        return dict(zip(names, self.weights, strict=True))
+
     def observe_one(self, x: Features) -> None:
         """Learn from an event without its label: its encoding, and the classes' shares."""
         p = self.predict_one(x)

@@ -38,6 +38,26 @@ DECIDING: tuple[Metric, ...] = (
         values={"reason": ("policy", "explore", "both", "boost", "burst")},
     ),
     Metric(
+        "budget_ratio",
+        "gauge",
+        "ratio",
+        "Label requests that each event pays for: `gate.budget`.",
+        aggregate="max",
+        roles=GATE,
+        initial=math.nan,
+    ),
+    Metric(
+        "budget_burst_requests",
+        "gauge",
+        "requests",
+        (
+            "Label requests that may stand over budget times events at any time, over the "
+            "partitions of this process."
+        ),
+        roles=GATE,
+        initial=math.nan,
+    ),
+    Metric(
         "query_ratio",
         "gauge",
         "ratio",
@@ -77,6 +97,15 @@ DECIDING: tuple[Metric, ...] = (
         aggregate="avg",
         roles=GATE,
         labels=("partition",),
+    ),
+    Metric(
+        "committee_weight_ratio",
+        "gauge",
+        "ratio",
+        "A member's share of the prediction, by its memory and learning rate.",
+        aggregate="max",
+        roles=GATE,
+        labels=("member",),
     ),
     Metric(
         "model_version",

@@ -28,12 +28,15 @@ class Metric(msgspec.Struct, frozen=True):
     kind, unit, meaning
         What it is; the unit is empty where there is none.
     roles
-        Those that it tells of. Where they are several, the first label is ``role``.
+        Those that it tells of. Where they are several, the first label is ``role``, but for what
+        is the process's own and no role's.
     labels
         Their names.
     values
         All values of a label, for those where they are known beforehand. A metric whose labels
         are all known, ``role`` being one of the process's own, shows them from the start.
+    series
+        All combinations of label values, where not every product of `values` occurs.
     buckets
         Upper bounds of a histogram's buckets, without infinity.
     aggregate
@@ -50,6 +53,7 @@ class Metric(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] = ROLES
     labels: tuple[str, ...] = ()
     values: dict[str, tuple[str, ...]] = {}
+    series: tuple[tuple[str, ...], ...] = ()
     buckets: tuple[float, ...] = ()
     initial: float = 0.0
 
@@ -57,3 +61,9 @@ class Metric(msgspec.Struct, frozen=True):
     def full_name(self) -> str:
         """The name that Prometheus sees."""
         return PREFIX + self.name
+
+    @property
+    def help(self) -> str:
+        """What Prometheus is told: the meaning, and how replicas make one figure."""
+        how = "each replica by itself" if self.kind == "info" else self.aggregate
+        return f"{self.meaning} Over replicas: {how}."

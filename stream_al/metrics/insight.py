@@ -27,7 +27,7 @@ def _gauge(
     """Declare a gauge with labels whose values are known, or not."""
     values = values or {}
     labels = labels or tuple(values)
-    return Metric(name, "gauge", unit, meaning, aggregate, GATE, labels, values, (), initial)
+    return Metric(name, "gauge", unit, meaning, aggregate, GATE, labels, values, initial=initial)
 
 
 INSIGHT: tuple[Metric, ...] = (
@@ -55,6 +55,14 @@ INSIGHT: tuple[Metric, ...] = (
         "Predictions up to the watermark, which the accuracy is about.",
         unit="events",
         initial=0.0,
+    ),
+    _gauge(
+        "accuracy_watermark_lag_events",
+        "Events of a partition, by offset, that were decided after the watermark: accuracy does "
+        "not know of them yet.",
+        labels=("partition",),
+        unit="events",
+        aggregate="sum",
     ),
     _gauge(
         "accuracy_since_drift_ratio",

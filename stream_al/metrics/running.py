@@ -6,6 +6,7 @@ import math
 
 from stream_al.labels.outcomes import OUTCOMES
 from stream_al.metrics.declared import GATE, LEDGER, Metric
+from stream_al.metrics.refusals import REFUSALS
 
 __all__ = ["RUNNING"]
 
@@ -63,6 +64,25 @@ RUNNING: tuple[Metric, ...] = (
         roles=LEDGER,
     ),
     Metric(
+        "oldest_open_request_age_seconds",
+        "gauge",
+        "seconds",
+        "How long the oldest open request has been open, in the partitions of this process.",
+        aggregate="max",
+        roles=LEDGER,
+    ),
+    Metric(
+        "label_delay_seconds",
+        "histogram",
+        "seconds",
+        (
+            "Time from the opening of a request to the answer that labelled it, by the ledger's "
+            "clock; late answers are not in it."
+        ),
+        roles=LEDGER,
+        buckets=(1, 10, 60, 300, 1800, 3600, 14_400, 43_200, 86_400, 259_200, 604_800, 1_209_600),
+    ),
+    Metric(
         "early_labels",
         "gauge",
         "labels",
@@ -112,6 +132,7 @@ RUNNING: tuple[Metric, ...] = (
         "records",
         "Records that could not be used, by where that was found and why, in fixed words.",
         labels=("role", "stage", "reason"),
+        series=REFUSALS,
     ),
     Metric(
         "transactions_aborted_total",
@@ -164,6 +185,30 @@ RUNNING: tuple[Metric, ...] = (
         "Time since the last round ended; `/healthz` fails above `serve.stale_s`.",
         aggregate="max",
         labels=("role",),
+    ),
+    Metric(
+        "log_bytes",
+        "gauge",
+        "bytes",
+        "Size of the embedded log's files; absent with Kafka, as are the two below.",
+        aggregate="max",
+        initial=math.nan,
+    ),
+    Metric(
+        "log_disk_free_bytes",
+        "gauge",
+        "bytes",
+        "What is free on the disk of the embedded log.",
+        aggregate="min",
+        initial=math.nan,
+    ),
+    Metric(
+        "log_disk_bytes",
+        "gauge",
+        "bytes",
+        "Size of the disk of the embedded log.",
+        aggregate="max",
+        initial=math.nan,
     ),
     Metric(
         "build_info",
