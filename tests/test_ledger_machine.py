@@ -129,6 +129,17 @@ def test_a_label_and_its_request_become_one_training_record() -> None:
     assert desk.machine.open_requests == {0: 0}
 
 
+def test_the_delay_of_an_answer_counts_from_the_opening_of_its_request() -> None:
+    """Only the answer that labels a request tells of the delay, and an early one of none."""
+    desk = Desk()
+    desk.go(desk.request(0), desk.request(2), now=10.0)
+    assert desk.go(desk.label(4), now=15.0).observed == {"label_delay_seconds": []}
+    work = desk.go(desk.label(0), desk.label(0, "fraud", kind="revise"), now=17.0)
+    assert work.observed == {"label_delay_seconds": [7.0]}
+    assert desk.go(desk.request(4), now=18.0).observed == {"label_delay_seconds": [0.0]}
+    assert desk.go(desk.label(2, None, kind="skip"), now=30.0).observed["label_delay_seconds"] == []
+
+
 def test_a_label_may_come_before_its_request() -> None:
     """An early label waits, over a restart as well, and is taken when the request comes."""
     desk = Desk()
