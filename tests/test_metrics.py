@@ -69,8 +69,8 @@ def test_names_follow_the_conventions(metric: Metric) -> None:
     assert not re.search(r"_(count|sum|bucket|created|milliseconds|ms|percent)$", metric.name)
     if metric.kind != "counter" and metric.unit in ("seconds", "ratio", "records", "bytes"):
         assert metric.name.endswith(f"_{metric.unit}")
-    if metric.name.endswith("_seconds"):
-        assert metric.unit == "seconds"
+    for unit in ("seconds", "ratio", "records", "bytes"):
+        assert not metric.name.endswith(f"_{unit}") or metric.unit == unit
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert list(metric.buckets) == sorted(set(metric.buckets))
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", label) for label in metric.labels)

@@ -26,6 +26,7 @@ def _gauge(
 ) -> Metric:
     """Declare a gauge with labels whose values are known, or not."""
     values = values or {}
+    unit = unit or ("ratio" if name.endswith("_ratio") else "")
     labels = labels or tuple(values)
     return Metric(name, "gauge", unit, meaning, aggregate, GATE, labels, values, initial=initial)
 
