@@ -78,7 +78,11 @@ def pages() -> list[Path]:
     'README.md'
     """
     deploy = ROOT / "deploy" / "README.md"
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *([deploy] * deploy.exists())]
+    return [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *([deploy] * deploy.exists()),
+    ]
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -161,16 +165,14 @@ def _replace(text: str, replaced: Mapping[str, str]) -> str:
     return text
 
 
-def _environment(
-    folder: Path, brokers: str | None, replaced: Mapping[str, str]
-) -> dict[str, str]:
+def _environment(folder: Path, brokers: str | None, replaced: Mapping[str, str]) -> dict[str, str]:
     """Set what differs between the page's surroundings and these; variables win over files."""
-    given = {
-        name: value for name, value in os.environ.items() if not name.startswith("STREAM_AL")
-    }
+    given = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_AL")}
     given["PATH"] = f"{Path(sys.executable).parent}:{given['PATH']}"
     given["STREAM_AL__SERVE__PORT"] = replaced["9108"]
     given["STREAM_AL__LOOP__STATE_DIR"] = str(folder / "state")
+    # Whoever restores a log waits for the seats that it holds; not for three quarters of a minute.
+    given["STREAM_AL__LOOP__SESSION_TIMEOUT_S"] = "6"
     if brokers is not None:
         given["STREAM_AL__LOG__BROKERS"] = brokers
         given["STREAM_AL__SECURITY__PROTOCOL"] = "PLAINTEXT"
