@@ -36,7 +36,7 @@ _BROKERS = "localhost:9092"
 _PROMPT = "\x1e"
 _READING_S = 1.5
 """A reader takes a moment from one block to the next, in which processes go on."""
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 240.0
 _GRACE_S = 30.0
 
 

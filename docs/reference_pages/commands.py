@@ -21,7 +21,7 @@ def commands(
     Examples
     --------
     >>> [name for name, _ in commands()][:2]
-    ['stream-al', 'stream-al replay']
+    ['stream-al', 'stream-al answer']
     """
     context = click.Context(group, info_name=above, terminal_width=_WIDTH, max_content_width=_WIDTH)
     yield above, context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import get_args
 
@@ -49,12 +50,23 @@ def records_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _record(kind: type[msgspec.Struct], example: msgspec.Struct) -> str:
+def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Read the fields' meanings: the class's own, else those of where the field first stands."""
     told: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        told |= meanings(
-            re.sub(r"Parameters\n(\s*)-+", r"Attributes\n\1----------", each.__doc__ or "")
-        )
+    for each in (
+        records.Label,
+        training.Ended,
+        records.Event,
+        records.Prediction,
+        *reversed(kind.__mro__),
+    ):
+        text = inspect.getdoc(each) or ""
+        told |= meanings(text.replace("Parameters\n----------\n", "Attributes\n----------\n"))
+    return told
+
+
+def _record(kind: type[msgspec.Struct], example: msgspec.Struct) -> str:
+    told = _meanings(kind)
     rows = []
     if tag := kind.__struct_config__.tag:
         rows.append(("`type`", f'`"{tag}"`', "", "Which kind of record it is."))
