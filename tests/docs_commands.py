@@ -22,6 +22,7 @@ ELSEWHERE: Mapping[str, str] = {
     "needs a container engine": "its files are validated by tests of their own",
     "needs Kubernetes": "its files are validated by tests of their own",
     "needs systemd": "its files are validated by tests of their own",
+    "takes hours": ".ci/run runs the same with other numbers",
     "run by .ci/run": "in a fresh virtual environment",
 }
 """Titles of the blocks that are not run here: why, and what holds them instead."""
