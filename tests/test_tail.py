@@ -40,13 +40,18 @@ from stream_al.config import (
     ServeConfig,
     SourceConfig,
 )
-from stream_al.records import Label, Prediction, encode
+from stream_al.records import AnswerKind, Label, Prediction, encode
 from stream_al.replay.sources import open_source
-from stream_al.training import Closed, Control, Unsolicited
+from stream_al.training import Closed, Control, Flagged, Unsolicited, Voided
 
 PROCESS = (sys.executable, "-c", "from stream_al.cli import main; main()")
 TOPICS = Topics.of(LogConfig())
 EVENTS = 600
+REMARKS: list[tuple[AnswerKind, str | None, str]] = [
+    ("flag", None, "is flagged"),
+    ("retract", None, "is withdrawn"),
+    ("revise", "fraud", "is fraud after all"),
+]
 
 
 def run(*arguments: str) -> Result:
@@ -246,6 +251,37 @@ def test_from_the_beginning_goes_on_live(path: str) -> None:
             record(TOPICS.labels, encode(Label(request_id="events:0:1", kind="skip"))),
             "events:0:1 cannot be told",
         ),
+        *[
+            (
+                record(
+                    TOPICS.labels,
+                    encode(Label(request_id="e:0:1", label=label, kind=kind, comment="why")),
+                ),
+                f"e:0:1 {words}: why",
+            )
+            for kind, label, words in REMARKS
+        ],
+        (
+            record(
+                TOPICS.training,
+                encode(
+                    Flagged(
+                        request_id="e:0:1",
+                        annotator="eve",
+                        annotator_kind="person",
+                        answered_at=None,
+                        correction="",
+                        comment="cut off",
+                    )
+                ),
+            ),
+            "flagged  e:0:1, by eve: cut off",
+        ),
+        (
+            record(TOPICS.training, encode(Voided(annotator="mallory", since=0.0, why="paid"))),
+            "voided  answers of mallory since 1970-01-01T00:00:00.000Z: paid",
+        ),
+        (record(TOPICS.training, encode(Voided(by="eve"))), "voided  answers of everybody, by eve"),
         (
             record(
                 TOPICS.labels,
@@ -305,7 +341,7 @@ def test_from_the_beginning_goes_on_live(path: str) -> None:
     ],
 )
 def test_words_of_what_a_short_run_does_not_write(made: Record, words: str) -> None:
-    """Skips, controls, closed requests, chargebacks, tombstones and strangers have words too."""
+    """Every kind of answer and of training record has words, and so have tombstones and strangers."""
     line = text_line(made, TOPICS)
     assert line.startswith("1970-01-01T00:00:00.250Z 1@7  " + words)
 

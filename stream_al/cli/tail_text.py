@@ -18,10 +18,12 @@ from stream_al.records import Label, LabelRequest, Observed, Prediction
 from stream_al.training import (
     Closed,
     Configured,
-    Control,
+    Flagged,
     Gold,
     Labelled,
+    TrainingRecord,
     Unsolicited,
+    Voided,
     decode_training,
 )
 
@@ -176,14 +178,16 @@ def _of_request(row: LabelRequest) -> str:
 def _of_label(row: Label) -> str:
     by = f", by {row.annotator}" if row.annotator else ""
     weight = f", weight {row.weight:g}" if row.weight != 1 else ""
-    if row.kind == "skip":
-        return f"{row.request_id} cannot be told{by}"
-    return f"{row.request_id} is {row.label}{by}{weight}"
+    told = {
+        "skip": "cannot be told",
+        "flag": "is flagged",
+        "retract": "is withdrawn",
+        "revise": f"is {row.label} after all",
+    }.get(row.kind, f"is {row.label}")
+    return f"{row.request_id} {told}{by}{weight}" + (f": {row.comment}" if row.comment else "")
 
 
-def _of_training(
-    row: Configured | Observed | Labelled | Closed | Gold | Unsolicited | Control,
-) -> str:
+def _of_training(row: TrainingRecord) -> str:
     if isinstance(row, Configured):
         versions = ", ".join(f"{name} {value}" for name, value in row.fingerprint.items())
         return f"configured  fold {row.fold_id}  {versions}"
@@ -201,9 +205,17 @@ def _of_training(
         return f"gold  {row.request_id} is {row.known}, answered {answered}{by}"
     if isinstance(row, Unsolicited):
         return f"unsolicited  {_place(row)} is {row.label}  {len(row.features)} features"
-    until = "" if row.until is None else f" until {_moment(row.until)}"
+    if isinstance(row, Flagged):
+        by = f", by {row.annotator}" if row.annotator else ""
+        return f"flagged  {row.request_id}{by}" + (f": {row.comment}" if row.comment else "")
     by = f", by {row.by}" if row.by else ""
-    return f"control  {row.action}{until}{by}" + (f": {row.why}" if row.why else "")
+    why = f": {row.why}" if row.why else ""
+    until = "" if row.until is None else f" until {_moment(row.until)}"
+    if isinstance(row, Voided):
+        whose = "everybody" if row.annotator is None else row.annotator
+        since = "" if row.since is None else f" since {_moment(row.since)}"
+        return f"voided  answers of {whose}{since}{until}{by}{why}"
+    return f"control  {row.action}{until}{by}{why}"
 
 
 def _of_state(row: GateState) -> str:
