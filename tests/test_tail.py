@@ -341,7 +341,7 @@ def test_from_the_beginning_goes_on_live(path: str) -> None:
     ],
 )
 def test_words_of_what_a_short_run_does_not_write(made: Record, words: str) -> None:
-    """Every kind of answer and of training record has words, and so have tombstones and strangers."""
+    """Every kind of answer and of training record has words, and so have strangers."""
     line = text_line(made, TOPICS)
     assert line.startswith("1970-01-01T00:00:00.250Z 1@7  " + words)
 
