@@ -142,7 +142,7 @@ def chart(
     """
     caption = element("figcaption", element("b", title), element("small", told))
     legend = element("ul", [line.key() for line in lines], class_="legend") if lines else ""
-    return element("figure", caption, legend, _svg(name, title, draw, height), id=name)
+    return element("figure", caption, legend, _svg(name, title, draw, height), id=f"chart-{name}")
 
 
 def _svg(name: str, title: str, draw: Callable[[Axes], None], height: float) -> Markup:
@@ -170,7 +170,7 @@ def _inline(drawn: str, title: str) -> Markup:
     box = re.search(r'viewBox="[^"]+"', body)
     inside = body[body.index(">") + 1 : body.rindex("</svg>")]
     inside = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", inside, flags=re.S)
-    inside = re.sub(r'<g id="[^"]+_\d+">', "<g>", inside)
+    inside = re.sub(r'<g id="[^"]+_\d+"', "<g", inside)
     inside = re.sub(r"font-family: [^;\"]+;? ?", "", inside)
     inside = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", inside)
     inside = re.sub(r"\s*\n\s*", " ", inside)

@@ -61,9 +61,7 @@ def spend(
 
     def draw(axes: Axes) -> None:
         axes.axhline(0.0, color=MUTED, linewidth=0.9)
-        curves = [
-            [(point.events, _lead(point, cell.budget)) for point in cell.curve] for cell in cells
-        ]
+        curves = [[_lead(point, cell.budget) for point in cell.curve] for cell in cells]
         plot_lines(axes, list(zip(lines, curves, strict=True)))
         over_events(axes)
         plain_counts(axes)

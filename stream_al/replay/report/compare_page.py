@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stream_al.config import Config
+from stream_al.replay.bootstrap import FEWEST_PAIRS
 from stream_al.replay.comparison import Cell, Comparison
+from stream_al.replay.comparison_notes import MANY_SEEDS
 from stream_al.replay.report import compare_charts as charts
 from stream_al.replay.report import compare_tables as tables
 from stream_al.replay.report.charts import series
@@ -119,12 +121,18 @@ def _verdicts(levels: Sequence[tuple[float, list[Cell]]], comparison: Comparison
         found = standing(cells, comparison)
         if found is not None:
             told.append(element("li", f"Budget {budget:.4g}: ", *_standing(found, cells)))
+    seeds = len(comparison.seeds)
+    if FEWEST_PAIRS <= seeds < MANY_SEEDS and len(comparison.arms) > 1:
+        few = f"Intervals of {seeds} seeds are too narrow: see what to keep in mind, below."
+        told.append(element("li", few))
     return element("ul", told)
 
 
 def _standing(found: Standing, cells: Sequence[Cell]) -> Iterator[Child]:
     best = next(cell for cell in cells if cell.arm == found.best)
-    yield [element("b", foreign(found.best)), f" has the best mean, {number(best.mean)}."]
+    yield [element("b", foreign(found.best)), f" has the best mean, {number(best.mean)}"]
+    needs = "" if best.efficiency is None else tables.needs(best.efficiency)
+    yield f", with {count(best.labels)} labels" + (f"; random needs {needs}." if needs else ".")
     if found.level:
         yield [
             " Not to be told from it: ",
@@ -135,9 +143,6 @@ def _standing(found: Standing, cells: Sequence[Cell]) -> Iterator[Child]:
         yield [" Worse, beyond what the seeds do: ", *_named(found.worse, found), "."]
     if found.unknown:
         yield [" Without an interval, for want of seeds: ", *_named(found.unknown, found), "."]
-    if best.efficiency is not None:
-        needs = tables.needs(best.efficiency)
-        yield f" It took {count(best.labels)} labels; asking at random needs {needs}."
 
 
 def _named(arms: Sequence[str], found: Standing) -> Iterator[Child]:

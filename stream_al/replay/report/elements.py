@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable
 from typing import TypeAlias
 
-__all__ = ["Child", "Markup", "element", "figure_of", "foreign", "markup", "table"]
+__all__ = ["Child", "Markup", "element", "figure_of", "foreign", "markup", "table", "visible"]
 
 _LONGEST = 200
 _VOID = frozenset({"meta", "br"})
@@ -78,8 +78,12 @@ def foreign(text: str) -> Markup:
     >>> print(foreign("<fraud>\x07"))
     <bdi>&lt;fraud&gt;\x07</bdi>
     """
-    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return element("bdi", cut.translate(_VISIBLE))
+    return visible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def visible(text: str) -> Markup:
+    """Show the whole of such a text, as `foreign` does with its beginning."""
+    return element("bdi", text.translate(_VISIBLE))
 
 
 def figure_of(name: str, value: float | None, shown: str) -> Markup:

@@ -10,7 +10,7 @@ import msgspec
 from stream_al._version import __version__
 from stream_al.config import Config
 from stream_al.learner.fold import fingerprint
-from stream_al.replay.report.elements import Child, Markup, element, foreign, table
+from stream_al.replay.report.elements import Child, Markup, element, foreign, table, visible
 from stream_al.replay.report.style import CSS
 
 __all__ = ["bar", "differing", "legible", "page", "section", "tiles", "versions", "whole"]
@@ -46,7 +46,7 @@ def page(kind: str, name: str, command: str, body: Iterable[Child]) -> bytes:
     top = element(
         "header",
         element("h1", f"{kind}: ", foreign(name)),
-        element("pre", element("code", foreign(command))),
+        element("pre", element("code", visible(command))),
     )
     whole_page = element("html", head, element("body", top, element("main", body)), lang="en")
     # A file's name may hold what is no text; it is shown escaped.
@@ -120,7 +120,7 @@ def differing(configs: Mapping[str, Config]) -> Markup:
     ]
     if not keys:
         return element("p", "Every setting is the default's.")
-    header = ["setting", *map(foreign, found), "default"]
+    header = ["setting", *map(foreign, found), "where nothing is set"]
     rows = [
         [
             element("code", key),

@@ -160,7 +160,7 @@ def _tiles(report: Report, metric: Metric) -> Markup:
         told.insert(
             3,
             (
-                METRIC_NAMES[metric].capitalize(),
+                METRIC_NAMES[metric][:1].upper() + METRIC_NAMES[metric][1:],
                 figure_of(f"metrics.{metric}", value, number(value)),
                 "of all predictions",
             ),

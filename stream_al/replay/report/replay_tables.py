@@ -144,11 +144,10 @@ def reasons(report: Report) -> Markup:
                 [
                     [element("b", what), f", {reason}: {told[reason]}"],
                     figure_of(f"{path}.{reason}", times, count(times)),
-                    [per_cent(share), f" of {what}"],
-                    bar(share, 2 if what == "asked" else 6),
+                    [per_cent(share), f" of {what}", bar(share, 2 if what == "asked" else 6)],
                 ]
             )
-    inside = table(["decision and reason", "events", "share", ""], rows)
+    inside = table(["decision and reason", "events", "share"], rows)
     return element("div", inside, class_="words")
 
 
@@ -163,17 +162,15 @@ def classes(report: Report) -> Markup:
                 foreign(name),
                 count(one.support),
                 count(one.predicted),
-                number(one.recall),
-                [bar(one.recall)],
+                [number(one.recall), bar(one.recall)],
                 _limits(told.recall if told else None),
-                number(one.precision),
-                [bar(one.precision, 3)],
+                [number(one.precision), bar(one.precision, 3)],
                 _limits(told.precision if told else None),
                 number(one.f1),
             ]
         )
-    header = ["class", "events", "predicted", "recall", "", "from labels alone"]
-    header += ["precision", "", "from labels alone", "F1"]
+    header = ["class", "events", "predicted", "recall", "from labels alone"]
+    header += ["precision", "from labels alone", "F1"]
     caption = (
         "Recall: share of the class's events that were found. Precision: share of the events "
         "predicted as it that are of it. From labels alone: estimate and 95 % limits at all times."
@@ -183,10 +180,11 @@ def classes(report: Report) -> Markup:
     return table(header, rows, caption=caption)
 
 
-def _limits(figure: Figure | None) -> str:
+def _limits(figure: Figure | None) -> Child:
     if figure is None:
         return "-"
-    return f"{figure.value:.3f} ({figure.lower:.3f} to {figure.upper:.3f})"
+    limits = element("div", f"{figure.lower:.3f} to {figure.upper:.3f}", class_="firm")
+    return [f"{figure.value:.3f}", limits]
 
 
 def alarms(report: Report) -> Markup:

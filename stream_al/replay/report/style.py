@@ -61,12 +61,15 @@ th,td{{padding:.25rem .7rem .25rem 0;text-align:right;vertical-align:top;
 border-bottom:1px solid var(--grid)}}
 th{{font-weight:600}}
 tbody th{{font-weight:400}}
-th:first-child{{text-align:left;min-width:6rem;overflow-wrap:anywhere}}
-.words td{{text-align:left;overflow-wrap:anywhere}}
+th:first-child{{text-align:left;min-width:6rem}}
+th bdi{{overflow-wrap:anywhere}}
+.words td{{text-align:left}}
+.words bdi,.words code{{overflow-wrap:anywhere}}
+.firm{{white-space:nowrap}}
 .words thead th{{text-align:left}}
 .words th:first-child{{max-width:18rem}}
-td.bar{{min-width:8rem}}
-svg.bar{{display:block;width:8rem;height:.9rem;margin-top:.25rem}}
+svg.bar{{display:block;width:8rem;height:.8rem;margin:.25rem 0 0 auto}}
+.words svg.bar{{margin-left:0}}
 .on{{color:var(--bad);font-weight:600}}
 .off{{color:var(--good)}}
 .best th,.best td{{font-weight:600}}
@@ -74,14 +77,17 @@ details summary{{cursor:pointer;margin:.6rem 0}}
 @media screen and (min-width:60rem){{.tiles{{grid-template-columns:repeat(4,1fr)}}}}
 @page{{size:A4;margin:15mm 14mm}}
 @media print{{
-body{{max-width:none;padding:0;font-size:10pt}}
+html{{font-size:10pt}}
+body{{max-width:none;padding:0;font-size:1rem}}
 h1{{font-size:16pt}}h2{{font-size:12.5pt;margin-top:1.2rem;
 break-after:avoid}}h3{{break-after:avoid}}
 p{{orphans:3;widows:3}}
-.tiles{{grid-template-columns:repeat(3,1fr)}}
+.tiles{{grid-template-columns:repeat(4,1fr)}}
 .charts{{grid-template-columns:1fr 1fr;gap:1rem}}
 .scroll{{overflow:visible}}
-tr,.tiles>div,.legend{{break-inside:avoid}}
+tr,table,.tiles,.tiles>div,.legend{{break-inside:avoid}}
+.muted{{break-after:avoid}}
+svg.bar{{width:5rem}}
 thead{{display:table-header-group}}
 table{{font-size:8.5pt}}
 details:not([open]) summary::after{{content:" (folded)"}}
