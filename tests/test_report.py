@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import msgspec
 import pytest
@@ -21,6 +21,9 @@ from stream_al.cli.app import application
 from stream_al.replay.comparison import Comparison
 from stream_al.replay.report.elements import element, foreign, markup
 from stream_al.replay.report.standing import standing
+
+Scheme: TypeAlias = Literal["light", "dark"]
+Media: TypeAlias = Literal["screen", "print"]
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&$\\frac{"
 ARMS = ("--arm", f"{HOSTILE}:", "--arm", "</script>: --score margin", "--arm", "r: --policy random")
@@ -62,7 +65,7 @@ def shown_as(value: float | None, shown: str) -> bool:
     bare = shown.replace(",", "").replace("\N{NO-BREAK SPACE}", "").removesuffix("%")
     digits = len(bare.partition(".")[2])
     scaled = value * 100 if shown.endswith("%") else value
-    return abs(float(bare) - scaled) <= 0.5000001 * 10**-digits
+    return abs(float(bare) - scaled) <= 0.5000001 / 10.0**digits
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +152,7 @@ def test_the_page_asks_nobody_runs_nothing_and_fits(
     browser: Chromium,
     kind: str,
     width: int,
-    scheme: Any,
+    scheme: Scheme,
     request: pytest.FixtureRequest,
 ) -> None:
     """No request but for the file, no complaint, no element of hostile making, no overflow."""
@@ -182,7 +185,12 @@ def test_charts_take_their_colours_from_the_page(browser: Chromium, hostile: Any
         "getComputedStyle(document.querySelector('#chart-learning .chart path[clip-path]')).stroke"
     )
     told = []
-    for scheme, media in (("light", "screen"), ("dark", "screen"), ("dark", "print")):
+    looks: tuple[tuple[Scheme, Media], ...] = (
+        ("light", "screen"),
+        ("dark", "screen"),
+        ("dark", "print"),
+    )
+    for scheme, media in looks:
         with browser.open(page.as_uri(), scheme=scheme, media=media) as opened:
             told.append(opened.evaluate(colour))
     assert told[0] == told[2] != told[1]

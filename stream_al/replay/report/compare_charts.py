@@ -102,7 +102,7 @@ def efficiency(comparison: Comparison, lines: Sequence[Series]) -> Markup:
                 if run.mean is not None and run.labels > 0
             }
             ladder = sorted(random.items())
-            axes.plot(*_xy(ladder), color=line.colour, linewidth=0.9, linestyle=":")
+            axes.plot(*_xy(ladder), color=MUTED, linewidth=1.1, linestyle=":")
             known = [cell for cell in cells if cell.mean is not None and cell.labels > 0]
             axes.errorbar(
                 *_xy([(cell.labels, cell.mean) for cell in known]),
@@ -128,9 +128,9 @@ def efficiency(comparison: Comparison, lines: Sequence[Series]) -> Markup:
         "efficiency",
         draw,
         title="What a label buys",
-        told="Marks: each arm at each budget, mean ± standard deviation over seeds. Thin dots of "
-        "the same colour: its learner with labels asked at random; where they reach the mark's "
-        "height is what random needs.",
+        told="Marks: each arm at each budget, mean ± standard deviation over seeds. Thin grey "
+        "dots: an arm's learner with labels asked at random; where they reach a mark's height is "
+        "what random needs.",
         lines=lines,
     )
 

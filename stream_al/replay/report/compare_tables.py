@@ -48,14 +48,16 @@ def _difference(cell: Cell, comparison: Comparison) -> Child:
     mean = figure_of(_path(comparison, cell, "difference.mean"), found.mean, signed(found.mean))
     if found.low is None or found.high is None:
         return mean
-    return [
+    return element(
+        "span",
         mean,
         " [",
         figure_of(_path(comparison, cell, "difference.low"), found.low, signed(found.low)),
         ", ",
         figure_of(_path(comparison, cell, "difference.high"), found.high, signed(found.high)),
         "]",
-    ]
+        class_="firm",
+    )
 
 
 def needs(efficiency: Efficiency) -> str:

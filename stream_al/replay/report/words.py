@@ -58,11 +58,11 @@ def count(value: float) -> str:
 
 
 def per_cent(value: float | None) -> str:
-    """Write a share.
+    """Write a share; no line breaks before its sign.
 
     Examples
     --------
-    >>> per_cent(0.0512), per_cent(None)
-    ('5.12 %', '-')
+    >>> per_cent(0.0512).split(), per_cent(None)
+    (['5.12', '%'], '-')
     """
     return _MISSING if value is None else f"{value:.2%}".replace("%", "\N{NO-BREAK SPACE}%")
