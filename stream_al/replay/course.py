@@ -70,8 +70,8 @@ class Course:
     >>> report = Replay(config).run(open_source("river:Phishing", config.source), at_mark=course)
     >>> len(course.points), course.points[-1].scores == report.metrics
     (100, True)
-    >>> [stretch.end for stretch in course.stretches(4)]
-    [313, 625, 938, 1250]
+    >>> [stretch.end for stretch in course.stretches(3)]
+    [413, 825, 1250]
     """
 
     def __init__(self) -> None:
@@ -104,8 +104,9 @@ class Course:
             How many, at least 1; fewer where there are fewer points.
         """
         points = self.points
-        step = max(1, len(points) // number)
-        ends: list[Point | None] = [None, *points[step - 1 :: step]]
+        parts = min(number, len(points))
+        last = [len(points) * part // parts - 1 for part in range(1, parts + 1)]
+        ends: list[Point | None] = [None, *(points[place] for place in last)]
         return [_between(begin, end) for begin, end in pairwise(ends) if end is not None]
 
 
