@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import shell_complete
 
+from stream_al.cli.command_line import remember
 from stream_al.errors import StreamAlError
 
 __all__ = ["application", "main"]
@@ -135,6 +136,7 @@ def _run(group: click.Group, arguments: Sequence[str], name: str) -> int:
         try:
             with group.make_context(name, list(arguments)) as ctx:
                 debug = ctx.params["debug"]
+                remember(ctx, name, arguments)
                 group.invoke(ctx)
         except click.exceptions.Exit as done:
             exit_code = done.exit_code

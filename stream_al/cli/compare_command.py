@@ -13,13 +13,17 @@ from typing import get_args
 import click
 import msgspec
 
+from stream_al.cli.command_line import command_line
 from stream_al.cli.compare_text import comparison_text
 from stream_al.cli.options import config_options, settings_from_flags
 from stream_al.cli.progress import progress_bar
+from stream_al.cli.report_option import report_file, report_option
 from stream_al.cli.settings import Settings
+from stream_al.cli.whole_file import refuse_clashes
 from stream_al.errors import ConfigError
 from stream_al.replay.compare import compare as compare_arms
 from stream_al.replay.comparison import Arm, Plan, Target
+from stream_al.replay.report.compare_page import compare_page
 from stream_al.replay.run_store import RunStore
 from stream_al.replay.runs import METRICS, Metric
 
@@ -102,6 +106,7 @@ Example:
     metavar="FOLDER",
     help="Keep every finished replay there, and do not play again what is there.",
 )
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_options
 def compare(
@@ -115,6 +120,7 @@ def compare(
     targets: tuple[str, ...],
     jobs: int | None,
     output: Path | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Play a recorded stream with several configurations, and tell what each saves.
@@ -134,8 +140,13 @@ def compare(
         second_half=second_half,
         targets=tuple(map(_target, targets)),
     )
+    refuse_clashes(source, {"--report": page})
     store = RunStore(output, _warn) if output else None
-    comparison = compare_arms(plan, jobs or -1, store, progress_bar)
+    with report_file(page) as html:
+        comparison = compare_arms(plan, jobs or -1, store, progress_bar)
+        if html is not None:
+            configs = {arm.name: arm.config for arm in plan.arms}
+            html.write(compare_page(command_line(), comparison, configs))
     for reason, count in comparison.skip_reasons.items():
         click.echo(f"skipped {count} rows: {reason}", err=True)
     if as_json:

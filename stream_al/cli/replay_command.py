@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 import msgspec
 
+from stream_al.cli.command_line import command_line
 from stream_al.cli.options import config_options
 from stream_al.cli.progress import progress_bar
+from stream_al.cli.report_option import report_file, report_option
 from stream_al.cli.report_text import report_text
 from stream_al.cli.settings import Settings
+from stream_al.cli.whole_file import refuse_clashes, whole_file
+from stream_al.config import Config
 from stream_al.errors import ConfigError
+from stream_al.replay.compare import random_reference
+from stream_al.replay.course import Course
+from stream_al.replay.report.replay_page import Watched, replay_page
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import Source, open_source
 
@@ -43,6 +47,7 @@ __all__ = ["replay"]
     metavar="N",
     help="Number of events of a stream that cannot be counted in advance (standard input).",
 )
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def replay(
     source: str,
@@ -50,21 +55,31 @@ def replay(
     decisions: Path | None,
     training: Path | None,
     events: int | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Play a recorded stream: who is asked, what is learned, how right the predictions are.
 
     SOURCE is a file (.csv, .tsv, .jsonl, plain, .gz or .zst; .parquet), - for standard input,
     river:NAME, or cards[:N[:SEED]] for generated card payments.
+
+    With --report the stream is played once more, with labels asked at random, to be compared
+    with.
     """
-    _refuse_clashes(source, decisions, training)
+    outputs = {"--decisions": decisions, "--training": training, "--report": page}
+    refuse_clashes(source, outputs)
     config = settings.config
     stream = open_source(source, config.source, config.learner.classes, config.replay.limit)
-    with _output(decisions) as out, _output(training) as log:
+    with whole_file(decisions) as out, whole_file(training) as log, report_file(page) as html:
         run = Replay(config, decisions=out, training=log)
         length = _length(stream, events)
+        if html is not None and length is None:
+            raise ConfigError("needs the number of events: give it with --events", "--report")
+        course = None if html is None else Course()
         with progress_bar(length, source) as advance:
-            report = run.run(stream, advance, length=length)
+            report = run.run(stream, advance, course, length)
+        if html is not None and course is not None:
+            html.write(_page(source, stream.name, config, Watched(report, course)))
     for reason, count in report.skip_reasons.items():
         click.echo(f"skipped {count} rows: {reason}", err=True)
     if as_json:
@@ -80,32 +95,20 @@ def _length(stream: Source, told: int | None) -> int | None:
     return told if counted is None else counted
 
 
-def _refuse_clashes(source: str, decisions: Path | None, training: Path | None) -> None:
-    """See that no file is both read and written, or written twice."""
-    taken = {Path(source).resolve(): "SOURCE"} if Path(source).is_file() else {}
-    for flag, path in (("--decisions", decisions), ("--training", training)):
-        if path is None:
-            continue
-        place = path.resolve()
-        if place in taken and (path.is_file() or not path.exists()):
-            raise ConfigError(f"{path} is {taken[place]} already; expected a file of its own", flag)
-        taken[place] = flag
-
-
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO | None]:
-    """Open a file that appears whole when the block ends well, and not at all otherwise."""
-    if path is None:
-        yield None
-    elif path.exists() and not path.is_file():
-        # A device or a pipe cannot be put in place afterwards.
-        with path.open("wb") as file:
-            yield file
+def _page(source: str, name: str, config: Config, run: Watched) -> bytes:
+    """Play the stream again with labels asked at random, and lay out both."""
+    random, alone = None, ""
+    gate, replace = config.gate, msgspec.structs.replace
+    plain = replace(random_reference(config).gate, budget=gate.budget, salt=gate.salt)
+    reference = replace(config, gate=plain)
+    if source == "-":
+        alone = "Standard input can be read only once, so asking at random was not played."
+    elif reference == config:
+        alone = "This run asks at random itself, so there is nothing else to compare it with."
     else:
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                yield file
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        click.echo("playing the stream again, asking at random, for the report", err=True)
+        again = open_source(source, config.source, config.learner.classes, config.replay.limit)
+        course, length = Course(), again.count()
+        with progress_bar(length, f"{source}, at random") as advance:
+            random = Watched(Replay(reference).run(again, advance, course, length), course)
+    return replay_page(name, command_line(), config, run, random, alone)

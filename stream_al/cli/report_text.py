@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from stream_al.cli.insight_text import insight_lines
+from stream_al.replay.report.words import METRIC_NAMES
 from stream_al.replay.runner import Report
 
 __all__ = ["report_text"]
-
-_SCORES = (
-    ("accuracy", "accuracy"),
-    ("weighted F1", "weighted_f1"),
-    ("mean cycle F1", "mean_cycle_f1"),
-    ("Cohen's kappa", "kappa"),
-    ("average precision", "average_precision"),
-    ("ROC AUC", "roc_auc"),
-    ("log loss", "log_loss"),
-    ("Brier score", "brier"),
-    ("calibration error", "ece"),
-)
 
 
 def report_text(report: Report) -> str:
@@ -39,7 +28,7 @@ def report_text(report: Report) -> str:
         f"{'':18}{'whole':>12}{'second half':>14}",
     ]
     half = report.metrics_second_half
-    for name, attribute in _SCORES:
+    for attribute, name in METRIC_NAMES.items():
         whole = getattr(report.metrics, attribute)
         later = getattr(half, attribute) if half is not None else None
         if whole is not None or later is not None:

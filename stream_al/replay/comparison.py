@@ -135,13 +135,14 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     events
         Events from the beginning of the stream.
-    labels
-        Labels learnt from by then, mean over seeds.
+    asked, labels
+        Label requests and labels learnt from by then, means over seeds.
     mean, sd
         The metric of all predictions since the beginning; as in `Cell`.
     """
 
     events: int
+    asked: float
     labels: float
     mean: float | None
     sd: float | None

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from stream_al.replay.bootstrap import FEWEST_PAIRS, LEVEL, RESAMPLES
 from stream_al.replay.comparison import Cell, Plan
 
-__all__ = ["notes"]
+__all__ = ["MANY_SEEDS", "notes"]
 
-_MANY_SEEDS = 20
+MANY_SEEDS = 20
+"""Seeds from which on intervals are about as wide as they should be."""
+
 _UNEQUAL = 1.1
 
 
@@ -35,7 +37,7 @@ def notes(plan: Plan, cells: Sequence[Cell], events: Mapping[str, int]) -> Itera
             f"intervals: the middle {LEVEL:.0%} of {RESAMPLES:,} paired bootstrap resamples of "
             f"the {seeds} seeds; they tell what seeds do on this stream, not other streams"
         )
-        if seeds < _MANY_SEEDS:
+        if seeds < MANY_SEEDS:
             yield (
                 f"{seeds} seeds are few, so the intervals are too narrow: of normal differences "
                 "they cover the mean 73% of the time with 3 seeds, 84% with 5, 90% with 10, "

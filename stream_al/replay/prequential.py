@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from stream_al.errors import ConfigError
-from stream_al.replay.tally import ClassScores, Scores, Tally, merged, summed, weighted_f1
+from stream_al.replay.tally import (
+    ClassScores,
+    ConfidenceBin,
+    Scores,
+    Tally,
+    merged,
+    summed,
+    weighted_f1,
+)
 
-__all__ = ["ClassScores", "Scores", "StreamScores"]
+__all__ = ["ClassScores", "ConfidenceBin", "Scores", "StreamScores"]
 
 _CYCLES = 100
 
@@ -92,8 +100,11 @@ class StreamScores:
 
     def whole(self) -> Scores:
         """Score all events so far."""
-        tally = self._current if self._first is None else merged(self._first, self._current)
-        return tally.scores(_mean([whole for whole, _ in self._cycles]))
+        return self._tally().scores(_mean([whole for whole, _ in self._cycles]))
+
+    def reliability(self) -> tuple[ConfidenceBin, ...]:
+        """Return the bins of confidence of all events so far that have any."""
+        return self._tally().reliability()
 
     def second_half(self) -> Scores | None:
         """Score the events with index >= ``length // 2``; None if the length is unknown."""
@@ -102,6 +113,9 @@ class StreamScores:
         if self._first is None:
             return Tally().scores(None)
         return self._current.scores(_mean([half for _, half in self._cycles[_CYCLES // 2 :]]))
+
+    def _tally(self) -> Tally:
+        return self._current if self._first is None else merged(self._first, self._current)
 
     def _pass_stop(self) -> None:
         """Take note of the marks and the half where these end here; find the next."""

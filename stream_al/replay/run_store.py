@@ -23,7 +23,7 @@ __all__ = ["RunStore", "SourceIdentity", "source_identity"]
 SourceIdentity: TypeAlias = tuple[str | int, ...]
 """Absolute path, size in bytes and time of change in ns of a file; the name of a dataset."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Version of the files; a change of `Run` or of what its numbers mean changes this."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import time
 from collections.abc import Callable, Iterable
@@ -18,9 +17,11 @@ from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
 from stream_al.labels.outcomes import OutcomeKind
 from stream_al.learner.monitor import Insight
-from stream_al.records import Decision, Event, Label, LabelRequest, ModelStamp, encode
+from stream_al.records import Decision, Event, LabelRequest, ModelStamp, encode
 from stream_al.replay.annotator import SimulatedAnnotator
-from stream_al.replay.prequential import Scores, StreamScores
+from stream_al.replay.answers import Answers
+from stream_al.replay.marks import Mark
+from stream_al.replay.prequential import ConfidenceBin, Scores, StreamScores
 from stream_al.replay.recording import End, SourceDigest
 from stream_al.replay.sources import Row, Source
 
@@ -41,16 +42,23 @@ class Report(Insight, frozen=True, kw_only=True):
         known classes, or not at all where none was known (``metrics.unpredicted``).
     asked, asked_ratio, asked_by_reason
         Label requests; per event; by what asked.
+    not_asked_by_reason
+        The other events: ``confident`` (the policy declined), ``draw`` (a randomised policy drew
+        no) and ``budget`` (the tokens were used up).
     labels, outcomes, open
         Labels learnt from; answers by what became of them; requests that still wait.
     budget, burst, max_overspend
         The budget; what it may be exceeded by; the most by which it was: the largest
         ``asked - budget * t`` at any t of any partition.
+    partitions
+        Partitions that events came from.
     maintenance
         Whether the policy was down to `gate.floor` at the end, since criteria of `gate.stop_when`
         had been met.
     metrics, metrics_second_half
         Scores of all predictions, asked or not.
+    reliability
+        The bins of confidence that ``metrics.ece`` is made of.
     seconds, events_per_second
         Wall time of the replay, reading included.
     version, config_hash, model
@@ -64,55 +72,23 @@ class Report(Insight, frozen=True, kw_only=True):
     asked: int
     asked_ratio: float | None
     asked_by_reason: dict[str, int]
+    not_asked_by_reason: dict[str, int]
     labels: int
     outcomes: dict[OutcomeKind, int]
     open: int
     budget: float
     burst: float
     max_overspend: float
+    partitions: int
     maintenance: bool
     metrics: Scores
     metrics_second_half: Scores | None
+    reliability: tuple[ConfidenceBin, ...]
     seconds: float
     events_per_second: float
     version: str
     config_hash: str
     model: ModelStamp
-
-
-class Answers:
-    """Answers on their way: given back once they are due, in the order of becoming so."""
-
-    def __init__(self) -> None:
-        self._by_index: list[tuple[int, int, Label]] = []
-        self._by_time: list[tuple[float, int, Label]] = []
-        self._sent = itertools.count()
-
-    def __len__(self) -> int:
-        """Count the answers on their way."""
-        return len(self._by_index) + len(self._by_time)
-
-    def send(self, label: Label, due_index: int | None, due_time: float | None) -> None:
-        """Take an answer; exactly one of the two dues is not None."""
-        if due_index is not None:
-            heapq.heappush(self._by_index, (due_index, next(self._sent), label))
-        elif due_time is not None:
-            heapq.heappush(self._by_time, (due_time, next(self._sent), label))
-
-    def due_before(self, index: int, event_time: float | None) -> bool:
-        """Tell whether an answer is due before the event of that index and time."""
-        if self._by_index and self._by_index[0][0] < index:
-            return True
-        if event_time is None or not self._by_time:
-            return False
-        return self._by_time[0][0] <= event_time
-
-    def take_due(self, index: int, event_time: float | None) -> Iterable[Label]:
-        """Give back what is due before the event of that index and time."""
-        while self._by_index and self._by_index[0][0] < index:
-            yield heapq.heappop(self._by_index)[2]
-        while event_time is not None and self._by_time and self._by_time[0][0] <= event_time:
-            yield heapq.heappop(self._by_time)[2]
 
 
 class Replay:
@@ -146,6 +122,7 @@ class Replay:
         self._annotator = SimulatedAnnotator(config.annotator, config.learner.classes)
         self._answers = Answers()
         self._asked_by_reason = {"policy": 0, "explore": 0, "both": 0, "burst": 0}
+        self._not_asked_by_reason = {"confident": 0, "draw": 0, "budget": 0}
         self._spent: dict[tuple[str, int], tuple[int, int]] = {}
         self._max_overspend = 0.0
         self._reasked = 0
@@ -156,7 +133,7 @@ class Replay:
         self,
         source: Source,
         progress: Callable[[int], object] | None = None,
-        at_mark: Callable[[int, int, StreamScores], object] | None = None,
+        at_mark: Callable[[Mark], object] | None = None,
         length: int | None = None,
     ) -> Report:
         """Play the whole source.
@@ -168,9 +145,8 @@ class Replay:
         progress
             Told of the number of events each batch brought.
         at_mark
-            Told, each time that another 1 % of the stream has gone by: how many percent have,
-            the labels learnt from before the last event, and the scores so far. Never told of a
-            stream of unknown length.
+            Told, each time that another 1 % of the stream has gone by, how things stand. Never
+            told of a stream of unknown length.
         length
             Number of events, for halves and marks, where the source cannot count them.
 
@@ -184,7 +160,16 @@ class Replay:
 
         def mark(percent: int) -> None:
             if at_mark is not None:
-                at_mark(percent, engine.ledger.counts["labelled"], scores)
+                at_mark(
+                    Mark(
+                        percent=percent,
+                        events=index + 1,
+                        asked=sum(self._asked_by_reason.values()),
+                        labels=engine.ledger.counts["labelled"],
+                        scores=scores,
+                        monitor=engine.fold.monitor,
+                    )
+                )
 
         scores = StreamScores(source.count() if length is None else length, mark)
         digest = SourceDigest()
@@ -202,8 +187,8 @@ class Replay:
                 decided = engine.decide_many(self._until_due(left, index), until=_moves_model)
                 for row, decision in zip(left, decided, strict=False):
                     prediction = decision.prediction
-                    scores.update(row.truth, prediction.prediction, prediction.probabilities)
                     self._account(decision, row, index, source)
+                    scores.update(row.truth, prediction.prediction, prediction.probabilities)
                     index += 1
             if progress is not None:
                 progress(len(batch))
@@ -247,6 +232,7 @@ class Replay:
         events, asked = self._spent.get(place, (0, 0))
         self._spent[place] = (events + 1, asked + (request is not None))
         if request is None:
+            self._not_asked_by_reason[prediction.reason] += 1
             return
         overspent = asked + 1 - self._config.gate.budget * (events + 1)
         self._max_overspend = max(self._max_overspend, overspent)
@@ -283,14 +269,17 @@ class Replay:
             asked=asked,
             asked_ratio=asked / events if events else None,
             asked_by_reason=self._asked_by_reason,
+            not_asked_by_reason=self._not_asked_by_reason,
             labels=self._engine.ledger.counts["labelled"],
             outcomes=dict(self._engine.ledger.counts),
             open=len(self._engine.ledger),
             budget=self._config.gate.budget,
             burst=self._config.gate.burst,
             max_overspend=self._max_overspend,
+            partitions=len(self._spent),
             metrics=scores.whole(),
             metrics_second_half=scores.second_half(),
+            reliability=scores.reliability(),
             seconds=seconds,
             events_per_second=events / seconds,
             version=__version__,

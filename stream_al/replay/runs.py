@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from stream_al.config import Config
-from stream_al.replay.prequential import Scores, StreamScores
+from stream_al.replay.marks import Mark
+from stream_al.replay.prequential import Scores
 from stream_al.replay.runner import Replay
 from stream_al.replay.sources import open_source
 
@@ -37,13 +38,14 @@ class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    events, labels
-        Events scored; labels learnt from before the last of them.
+    events, asked, labels
+        Events scored; label requests for these; labels learnt from before the last of them.
     metrics
         Scores of all predictions so far, by name; null where not defined.
     """
 
     events: int
+    asked: int
     labels: int
     metrics: dict[Metric, float | None]
 
@@ -86,13 +88,14 @@ def play(source: str, config: Config) -> Run:
     """
     points: dict[int, RunPoint] = {}
 
-    def at_mark(percent: int, labels: int, scores: StreamScores) -> None:
-        if percent in CURVE_MARKS:
-            metrics = scores.whole()
+    def at_mark(mark: Mark) -> None:
+        if mark.percent in CURVE_MARKS:
+            metrics = mark.scores.whole()
             # Short streams pass several marks with one event.
             points[metrics.events] = RunPoint(
                 events=metrics.events,
-                labels=labels,
+                asked=mark.asked,
+                labels=mark.labels,
                 metrics={name: getattr(metrics, name) for name in METRICS},
             )
 

@@ -75,6 +75,7 @@ def mean_curve(runs: Sequence[Run], metric: Metric) -> list[CurvePoint]:
         curve.append(
             CurvePoint(
                 events=points[0].events,
+                asked=fmean(point.asked for point in points),
                 labels=fmean(point.labels for point in points),
                 mean=mean_of(values),
                 sd=sd_of(values),

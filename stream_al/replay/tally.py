@@ -15,7 +15,16 @@ import msgspec
 
 from stream_al.replay import ranking
 
-__all__ = ["ClassScores", "Confusion", "Scores", "Tally", "merged", "summed", "weighted_f1"]
+__all__ = [
+    "ClassScores",
+    "ConfidenceBin",
+    "Confusion",
+    "Scores",
+    "Tally",
+    "merged",
+    "summed",
+    "weighted_f1",
+]
 
 Confusion: TypeAlias = defaultdict[str, defaultdict[str | None, int]]
 """Events by true class, then by predicted one (None: no prediction)."""
@@ -110,10 +119,32 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     per_class: dict[str, ClassScores]
 
 
+class ConfidenceBin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Events whose predicted class had about the same probability.
+
+    Attributes
+    ----------
+    lower, upper
+        Probability that the bin begins with, and that the next one does.
+    events
+        How many, at least 1.
+    confidence, right
+        Their mean probability of the predicted class, and the share that was predicted right.
+    """
+
+    lower: float
+    upper: float
+    events: int
+    confidence: float
+    right: float
+
+
 class Tally:
     """Everything that is counted of one stretch of the stream."""
 
     __slots__ = (
+        "binned",
+        "binned_right",
         "brier_sum",
         "confusion",
         "log_loss_sum",
@@ -129,6 +160,8 @@ class Tally:
         self.log_loss_sum = 0.0
         self.brier_sum = 0.0
         self.overconfidence = [0.0] * _CALIBRATION_BINS
+        self.binned = [0] * _CALIBRATION_BINS
+        self.binned_right = [0] * _CALIBRATION_BINS
 
     def add(self, truth: str, prediction: str | None, probabilities: Mapping[str, float]) -> None:
         """Count an event."""
@@ -144,12 +177,15 @@ class Tally:
         p = probabilities.get(truth, 0.0)
         self.log_loss_sum += -log(p) if p > _FLOOR else _LOSS_AT_FLOOR
         self.brier_sum += squares + 1.0 - 2.0 * p
-        if prediction == truth:
-            excess = p - 1.0
-        else:
-            excess = p = probabilities.get(prediction, 0.0)
+        right = prediction == truth
+        if not right:
+            p = probabilities.get(prediction, 0.0)
         position = int(p * _CALIBRATION_BINS)
-        self.overconfidence[position if position < _CALIBRATION_BINS else -1] += excess
+        if position >= _CALIBRATION_BINS:
+            position = -1
+        self.overconfidence[position] += p - right
+        self.binned[position] += 1
+        self.binned_right[position] += right
         self.ranking.add(truth, probabilities)
 
     def scores(self, mean_cycle_f1: float | None) -> Scores:
@@ -180,6 +216,22 @@ class Tally:
             per_class=per_class,
         )
 
+    def reliability(self) -> tuple[ConfidenceBin, ...]:
+        """Return the bins that the calibration error is taken over, but for empty ones."""
+        return tuple(
+            ConfidenceBin(
+                lower=number / _CALIBRATION_BINS,
+                upper=(number + 1) / _CALIBRATION_BINS,
+                events=events,
+                confidence=(float(excess) + right) / events,
+                right=right / events,
+            )
+            for number, (events, right, excess) in enumerate(
+                zip(self.binned, self.binned_right, self.overconfidence, strict=True)
+            )
+            if events
+        )
+
 
 def merged(first: Tally, second: Tally) -> Tally:
     """Count two stretches as one; both stay as they are."""
@@ -191,6 +243,10 @@ def merged(first: Tally, second: Tally) -> Tally:
     whole.brier_sum = first.brier_sum + second.brier_sum
     whole.overconfidence = [
         a + b for a, b in zip(first.overconfidence, second.overconfidence, strict=True)
+    ]
+    whole.binned = [a + b for a, b in zip(first.binned, second.binned, strict=True)]
+    whole.binned_right = [
+        a + b for a, b in zip(first.binned_right, second.binned_right, strict=True)
     ]
     return whole
 
