@@ -72,8 +72,9 @@ def _choice(name: str, label: str, query: str) -> build.QueryVariable:
 
 def _annotations() -> list[grafana.AnnotationQuery]:
     alarms = f"{over('drift_alarms', 'cause')} > {over('drift_alarms', 'cause', ago='$__interval')}"
-    started = process("process_start_time_seconds")
-    restarts = f"max by (instance) (changes({started}[$__rate_interval])) > 0"
+    started = f"max by (instance) ({process('process_start_time_seconds')})"
+    # However long it was away, and whether or not a sample falls into the first step.
+    restarts = f"1000 * (time() - {started}) < 2 * $__interval_ms + 30000"
     return [
         _Annotation("Drift alarms", alarms, "Drift: {{cause}}", ORANGE),
         _Annotation("Restarts", restarts, "Started: {{instance}}", PURPLE),

@@ -77,7 +77,7 @@ def _figures() -> Panels:
             Query(over("oldest_open_request_age_seconds"), "age"),
         ),
         figure(
-            "Gold cases answered right",
+            "Gold answered right",
             "Share of cases whose class was known for certain that annotators answered right.",
             "percentunit",
             Query(over("annotators_gold_ratio"), "right"),

@@ -34,8 +34,57 @@ def build() -> Dashboard:
         "model",
         "Model",
         "What has been learned: how right, how calibrated, how it changes, what it asks for.",
-        [("", _right()), _classes(), _learning(), _replicas(), _asking()],
+        [("", [*_figures(), *_right()]), _classes(), _learning(), _replicas(), _asking()],
     )
+
+
+def _figures() -> Panels:
+    return [
+        figure(
+            "Accuracy",
+            "Estimated share of right predictions among all events up to the watermark, since the "
+            "start.",
+            "percentunit",
+            Query(over("accuracy_ratio"), "accuracy"),
+            decimals=1,
+        ),
+        figure(
+            "Events it is about",
+            "Predictions up to the watermark: the accuracy beside it is about them, whether they "
+            "were asked about or not.",
+            "short",
+            Query(over("accuracy_events"), "events"),
+        ),
+        figure(
+            "Calibration is off by",
+            "How far probabilities are from what comes true. Near 0 is healthy.",
+            "percentunit",
+            Query(over("calibration_error_ratio"), "error"),
+            decimals=1,
+        ),
+        figure(
+            "Alarms of drift",
+            "Since the training log began, of all causes.",
+            "short",
+            Query(f"sum({over('drift_alarms', 'cause')})", "alarms"),
+            words={"0": "none"},
+        ),
+        figure(
+            "Asking helps by",
+            "What selecting labels adds to accuracy over picking as many at random.",
+            "percentunit",
+            Query(over("helping_difference_ratio"), "difference"),
+            decimals=1,
+        ),
+        figure(
+            "Maintenance",
+            "Whether the policy asks as little as `gate.floor` says, because criteria for stopping "
+            "are met.",
+            "none",
+            Query(over("maintenance"), "maintenance"),
+            words={"0": "no", "1": "yes"},
+        ),
+    ]
 
 
 def _right() -> Panels:

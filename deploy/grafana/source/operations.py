@@ -161,7 +161,7 @@ def _faults() -> Row:
             ),
         ),
         graph(
-            "Dead letters",
+            "Dead letters by role",
             "Records a minute that could not be used, by role and stage.",
             "cpm",
             Query(per_minute("dead_letters_total", "role", "stage"), "{{role}}, {{stage}}"),
@@ -178,7 +178,7 @@ def _faults() -> Row:
             low=0,
         ),
         graph(
-            "Restores",
+            "Restores by role",
             "Times in a minute that the state of partitions was taken over, by role: at a start "
             "and whenever partitions move.",
             "cpm",

@@ -55,7 +55,7 @@ def _figures() -> Panels:
             Query(over("open_requests"), "open"),
         ),
         figure(
-            "Warning signs",
+            "Warning signs on",
             "How many warning signs are on; none is healthy. Which they are is shown below.",
             "short",
             Query(f"sum({over('warning', 'sign')})", "signs"),
