@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -152,9 +154,9 @@ def _graph(axes: Axes, lines: list[_Line], panel: Panel, start: float) -> None:
                 alpha=0.25,
             )
         style = "--" if line.dashed else "-"
-        axes.plot(
-            times, values, style, color=colour, label=label, marker="." if len(times) < 5 else ""
-        )
+        if not defaults["custom"]["spanNulls"]:
+            times, values = _with_gaps(times, values)
+        axes.plot(times, values, style, color=colour, label=label, marker=".", markersize=2)
     low, high = axes.get_ylim()
     axes.set_ylim(defaults.get("min", low), defaults.get("max", high))
     axes.yaxis.set_major_formatter(lambda value, _: _said(value, unit))
@@ -162,6 +164,17 @@ def _graph(axes: Axes, lines: list[_Line], panel: Panel, start: float) -> None:
         fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False
     )
     axes.tick_params(labelsize=7)
+
+
+def _with_gaps(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """Break a line where a step has no value."""
+    step = min((b - a for a, b in pairwise(times)), default=0.0)
+    shown: list[tuple[float, float]] = []
+    for time, value in zip(times, values, strict=True):
+        if shown and time - shown[-1][0] > 1.5 * step:
+            shown.append((shown[-1][0] + step, math.nan))
+        shown.append((time, value))
+    return [time for time, _ in shown], [value for _, value in shown]
 
 
 def _bars(axes: Axes, lines: list[_Line], panel: Panel, start: float) -> None:  # noqa: ARG001
@@ -250,7 +263,9 @@ def _said(value: float, unit: str, decimals: Any = None) -> str:
     if unit == "bytes":
         return _scaled(value, (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)), "B", 1)
     ends = {"eps": " /s", "cpm": " /min"}.get(unit, "")
-    number = f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}"
+    if decimals is None:
+        decimals = 0 if abs(value) >= 1000 or value == int(value) else 2
+    number = f"{value:,.{decimals}f}"
     return f"{number}{ends}"
 
 

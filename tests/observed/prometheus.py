@@ -90,7 +90,11 @@ class Prometheus:
         config = folder / "prometheus.yaml"
         every = f"{scrape_s}s"
         told = {
-            "global": {"scrape_interval": every, "scrape_timeout": every},
+            "global": {
+                "scrape_interval": every,
+                "scrape_timeout": every,
+                "evaluation_interval": every,
+            },
             "rule_files": [str(path) for path in rules],
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": list(places)}]}
@@ -128,6 +132,11 @@ class Prometheus:
     def over(self, text: str, start: float, end: float, step_s: int) -> list[Series]:
         """Evaluate an expression over a time range."""
         return self._ask("query_range", query=text, start=start, end=end, step=step_s)
+
+    def figure(self, text: str) -> float | None:
+        """Evaluate what gives one value, now; None: nothing."""
+        found = self.at_once(text, time.time())
+        return found[0].values[-1][1] if found else None
 
     def _ask(self, what: str, **parameters: Any) -> list[Series]:
         _, body = fetched(self.address, f"/api/v1/{what}?{urlencode(parameters)}")

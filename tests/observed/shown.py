@@ -23,8 +23,15 @@ __all__ = [
 ]
 
 _DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-DASHBOARDS = sorted((_DEPLOY / "grafana" / "dashboards").glob("*.json"))
-RULES = sorted((_DEPLOY / "prometheus").glob("*.yaml"))
+DASHBOARDS = [
+    _DEPLOY / "grafana" / "dashboards" / f"{name}.json"
+    for name in ("overview", "labels", "model", "operations")
+]
+RULES = [
+    path
+    for path in sorted((_DEPLOY / "prometheus").glob("*.yaml"))
+    if "groups" in yaml.safe_load(path.read_text())
+]
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -74,6 +81,12 @@ class Rule(msgspec.Struct, frozen=True):
     text: str
     alert: bool
 
+    @property
+    def selectors(self) -> set[str]:
+        """What it selects: metrics and recorded series, with their matchers."""
+        text = re.sub(r"\b(by|on|ignoring|group_left|group_right) *\([^)]*\)", "", self.text)
+        return set(re.findall(r"\b(?:stream_al_|process_|\w+:\w+:|up\b)[\w:]*(?:{[^}]*})?", text))
+
 
 def panels() -> Iterator[Panel]:
     """List all panels of all dashboards, rows left out."""
@@ -99,7 +112,7 @@ def rules() -> list[Rule]:
     """List all rules of all groups of all files."""
     found = []
     for path in RULES:
-        for group in (yaml.safe_load(path.read_text()) or {}).get("groups", ()):
+        for group in yaml.safe_load(path.read_text())["groups"]:
             for rule in group["rules"]:
                 alert = "alert" in rule
                 found.append(Rule(rule["alert" if alert else "record"], str(rule["expr"]), alert))

@@ -16,7 +16,7 @@ from deploy.grafana.source import FOLDER, written
 from deploy.grafana.source.links import RUNBOOK
 from stream_al.metrics import METRICS, Metric
 
-from .shown import DASHBOARDS, marks, panels
+from .shown import marks, panels
 
 ROOT = Path(__file__).resolve().parents[2]
 PANELS = list(panels())
@@ -61,7 +61,7 @@ def test_what_is_committed_is_what_the_source_writes(name: str) -> None:
 
 def test_each_dashboard_keeps_its_address() -> None:
     """Uids are fixed, and no other dashboard lies about."""
-    assert {path.stem for path in DASHBOARDS} == set(WRITTEN)
+    assert {path.stem for path in FOLDER.iterdir()} == set(WRITTEN)
     assert {name: whole(name)["uid"] for name in WRITTEN} == {
         name: f"stream-al-{name}" for name in ("overview", "labels", "model", "operations")
     }
@@ -120,13 +120,13 @@ def test_each_panel_says_what_it_is() -> None:
 
 def test_runbook_sections_exist() -> None:
     """What a panel leads to is a heading of the runbook."""
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
     for panel in PANELS:
-        runbook = ROOT / "docs" / "runbook.md"
         for link in panel.given.get("links", ()):
             base, _, anchor = link["url"].partition("#")
             assert base == RUNBOOK
-            headings = re.findall(r"^#+ (.*)$", runbook.read_text(), re.MULTILINE)
-            anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
             assert anchor in anchors
 
 
@@ -203,13 +203,14 @@ def test_the_most_important_comes_first() -> None:
 
 
 def test_provisioning_fits_the_dashboards() -> None:
-    """Grafana is given one Prometheus, and a folder of dashboards that it does not change."""
+    """Grafana is given one Prometheus, how often it scrapes, and dashboards not to be changed."""
     folder = FOLDER.parent / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())[
         "datasources"
     ]
     assert (source["type"], source["isDefault"]) == ("prometheus", True)
-    assert source["jsonData"]["timeInterval"].endswith("s")
+    scraping = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yaml").read_text())
+    assert source["jsonData"]["timeInterval"] == scraping["global"]["scrape_interval"]
     (provider,) = yaml.safe_load((folder / "dashboards" / "stream-al.yaml").read_text())[
         "providers"
     ]

@@ -68,6 +68,7 @@ def _figures() -> Panels:
             decimals=1,
             steps=[(0.1, ORANGE)],
             whole_range=True,
+            runbook="streamalrequestsnearexpiry",
         ),
         figure(
             "Oldest open request",
@@ -98,6 +99,7 @@ def _throughput() -> Row:
             Query(per_minute("labels_total", outcome=_LEARNT), "learnt from"),
             Query(f"60 * {rate('labels_total', outcome='skipped|expired')}", "without label"),
             low=0,
+            runbook="streamalnolabels",
         ),
         graph(
             "Answers over time",
@@ -119,6 +121,7 @@ def _throughput() -> Row:
             "not usable.",
             "short",
             Query(f"sort_desc({increase('labels_total', 'outcome')} > 0)", "{{outcome}}"),
+            runbook="streamaldeadletters",
         ),
     ]
 
@@ -133,6 +136,7 @@ def _waiting() -> Row:
             Query(over("open_requests"), "open requests"),
             Query(over("early_labels"), "early labels"),
             low=0,
+            runbook="streamalqueueovercapacity",
         ),
         graph(
             "Age of the oldest open request",
@@ -141,6 +145,7 @@ def _waiting() -> Row:
             "s",
             Query(over("oldest_open_request_age_seconds"), "oldest"),
             low=0,
+            runbook="streamalrequestsnearexpiry",
         ),
         heat(
             "How long answers take",
@@ -163,6 +168,7 @@ def _right() -> Row:
             Query(over("annotators_kappa_ratio", requests="random"), "explored"),
             Query(over("annotators_kappa_ratio", requests="picked"), "picked"),
             high=1,
+            runbook="streamalsignagreement",
         ),
         graph(
             "Gold cases answered right",

@@ -103,8 +103,8 @@ def _right() -> Panels:
         ),
         graph(
             "Accuracy since the last drift",
-            "The same, counted from the last drift that called for a response; nothing before the "
-            "first one.",
+            "The same, counted from the last drift that called for a response: nothing before the "
+            "first one, and limits from 0 to 1 until there are answers since.",
             "percentunit",
             *limits(
                 over("accuracy_since_drift_limit_ratio", limit="lower"),
@@ -125,6 +125,7 @@ def _right() -> Panels:
             ),
             Query(over("calibration_error_ratio"), "error", BLUE),
             low=0,
+            runbook="streamalmiscalibrated",
         ),
     ]
 
@@ -167,6 +168,7 @@ def _learning() -> Row:
                 for cause in ("residual", "error", "features")
             ),
             low=0,
+            runbook="streamaldrift",
         ),
         graph(
             "Does asking help?",
@@ -174,6 +176,7 @@ def _learning() -> Row:
             "labels picked at random. Above 0, selecting pays; below 0 for long, it harms.",
             "percentunit",
             Query(over("helping_difference_ratio"), "difference"),
+            runbook="streamalsignrandomahead",
         ),
         states(
             "Criteria for stopping",
@@ -187,8 +190,8 @@ def _learning() -> Row:
         ),
         graph(
             "What taught it",
-            "Training answers a minute, by what asked for them is not known here; labels that came "
-            "in time, late, and revised ones.",
+            "Labels learnt from, a minute: in time, late (after the request had been closed), and "
+            "revised ones, which are learnt again.",
             "cpm",
             *(
                 Query(per_minute("labels_total", outcome=outcome), outcome)
@@ -216,6 +219,7 @@ def _replicas() -> Row:
             "short",
             Query(over("fold_lag_records", "instance"), "{{instance}}"),
             low=0,
+            runbook="streamalfoldlag",
         ),
         graph(
             "Age of the snapshot",
@@ -224,6 +228,7 @@ def _replicas() -> Row:
             "s",
             Query(over("snapshot_age_seconds", "instance"), "{{instance}}"),
             low=0,
+            runbook="streamalsnapshotold",
         ),
         figure(
             "Snapshots refused",
@@ -235,6 +240,7 @@ def _replicas() -> Row:
             words={"0": "none"},
             whole_range=True,
             width=8,
+            runbook="streamalsnapshotrefused",
         ),
         listing(
             "Folds in force",
@@ -265,6 +271,7 @@ def _asking() -> Row:
             ),
             low=0,
             stacked=True,
+            runbook="streamalasksnothing",
         ),
         graph(
             "Threshold",
@@ -274,6 +281,7 @@ def _asking() -> Row:
             Query(over("threshold", "partition"), "partition {{partition}}"),
             low=0,
             high=1,
+            runbook="streamalthresholduseless",
         ),
         graph(
             "Requests that may be made at once",

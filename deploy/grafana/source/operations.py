@@ -98,6 +98,7 @@ def _speed() -> Row:
             Query(quantile(0.5, "decision_seconds", "role"), "{{role}}, half"),
             Query(quantile(0.99, "decision_seconds", "role"), "{{role}}, 99 %"),
             low=0,
+            runbook="streamaldecisionsslow",
         ),
         graph(
             "Commit",
@@ -107,6 +108,7 @@ def _speed() -> Row:
             Query(quantile(0.5, "commit_seconds", "role"), "{{role}}, half"),
             Query(quantile(0.99, "commit_seconds", "role"), "{{role}}, 99 %"),
             low=0,
+            runbook="streamalcommitsslow",
         ),
         graph(
             "Batch",
@@ -136,6 +138,7 @@ def _inputs() -> Row:
             "short",
             Query(over("consumer_lag_records", "role", "topic"), "{{role}}: {{topic}}"),
             low=0,
+            runbook="streamaleventslag",
         ),
         graph(
             "Held up by open transactions",
@@ -144,6 +147,7 @@ def _inputs() -> Row:
             "short",
             Query(over("last_stable_offset_lag_records", "role", "topic"), "{{role}}: {{topic}}"),
             low=0,
+            runbook="streamalhangingtransaction",
         ),
     ]
 
@@ -153,12 +157,14 @@ def _faults() -> Row:
         bars(
             "Dead letters by stage and reason",
             "Records in the time range shown that could not be used, by where that was found and "
-            "why. The original bytes are in the topics whose names contain `dlq`.",
+            "why, the ten most frequent. The original bytes are in the topics whose names contain "
+            "`dlq`.",
             "short",
             Query(
-                f"sort_desc({increase('dead_letters_total', 'role', 'stage', 'reason')} > 0)",
+                f"sort_desc(topk(10, {increase('dead_letters_total', 'role', 'stage', 'reason')} > 0))",
                 "{{role}}, {{stage}}: {{reason}}",
             ),
+            runbook="streamaldeadletters",
         ),
         graph(
             "Dead letters by role",
@@ -166,6 +172,7 @@ def _faults() -> Row:
             "cpm",
             Query(per_minute("dead_letters_total", "role", "stage"), "{{role}}, {{stage}}"),
             low=0,
+            runbook="streamaldeadlettersmany",
         ),
         graph(
             "Aborts, rebuilds, retries",
@@ -176,6 +183,7 @@ def _faults() -> Row:
             Query(per_minute("member_rebuilds_total"), "groups joined anew"),
             Query(per_minute("log_retries_total"), "calls made again"),
             low=0,
+            runbook="streamalaborts",
         ),
         graph(
             "Restores by role",
@@ -185,6 +193,7 @@ def _faults() -> Row:
             Query(per_minute("restores_total", "role"), "{{role}}"),
             width=12,
             low=0,
+            runbook="streamalrestoresrepeated",
         ),
         graph(
             "A restore takes",
@@ -207,6 +216,7 @@ def _processes() -> Row:
             "for brokers, or has no partitions; `/readyz` says why.",
             Query(over("ready", "instance", "role"), "{{instance}} {{role}}"),
             words={"0": ("no", RED), "1": ("yes", GREEN)},
+            runbook="streamalnotready",
         ),
         graph(
             "Time since the last round",
@@ -215,6 +225,7 @@ def _processes() -> Row:
             "s",
             Query(over("loop_age_seconds", "role"), "{{role}}"),
             low=0,
+            runbook="streamalloopstale",
         ),
         listing(
             "Versions",
@@ -237,6 +248,7 @@ def _processes() -> Row:
                 f"max by (instance) ({process('process_resident_memory_bytes')})", "{{instance}}"
             ),
             low=0,
+            runbook="streamalmemorygrows",
         ),
         graph(
             "CPU",
@@ -269,6 +281,7 @@ def _embedded() -> Row:
             Query(over("log_bytes", "instance"), "{{instance}}"),
             width=12,
             low=0,
+            runbook="streamaldiskfillsup",
         ),
         graph(
             "Free on its disk",
@@ -282,5 +295,6 @@ def _embedded() -> Row:
             width=12,
             low=0,
             high=1,
+            runbook="streamaldisklow",
         ),
     ]

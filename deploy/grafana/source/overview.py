@@ -70,6 +70,7 @@ def _figures() -> Panels:
             Query(f"{any_of(process('up') + ' == 0')} + {any_of(of('ready') + ' == 0')}", "down"),
             steps=[(1, RED)],
             words={"0": "none"},
+            runbook="streamalnotready",
         ),
     ]
 
@@ -88,6 +89,7 @@ def _asked_and_right() -> Panels:
             width=12,
             height=9,
             low=0,
+            runbook="streamalbudgetoverspent",
         ),
         graph(
             "Rolling accuracy with its interval",
@@ -105,6 +107,7 @@ def _asked_and_right() -> Panels:
             width=12,
             height=9,
             high=1,
+            runbook="streamalaccuracybelowtarget",
         ),
     ]
 
@@ -120,6 +123,7 @@ def _labels() -> Row:
             "short",
             Query(over("accuracy_watermark_lag_events", "partition"), "partition {{partition}}"),
             low=0,
+            runbook="streamalwatermarkbehind",
         ),
         graph(
             "Label delay",
@@ -130,6 +134,7 @@ def _labels() -> Row:
             Query(quantile(0.9, "label_delay_seconds"), "nine in ten"),
             low=0,
             gaps=False,
+            runbook="streamallabelslate",
         ),
         graph(
             "Requests that wait",
@@ -138,6 +143,7 @@ def _labels() -> Row:
             "short",
             Query(over("open_requests"), "open"),
             low=0,
+            runbook="streamalqueueovercapacity",
         ),
     ]
 
@@ -152,6 +158,7 @@ def _signs() -> Row:
             "much; concentrated: requests pile up in one region. All off is healthy.",
             Query(over("warning", "sign"), "{{sign}}"),
             words={"0": ("off", GREY), "1": ("on", RED)},
+            runbook="streamalsignrecall",
         ),
         graph(
             "Drift alarms",
@@ -164,6 +171,7 @@ def _signs() -> Row:
                 for cause in ("residual", "error", "features")
             ),
             low=0,
+            runbook="streamaldrift",
         ),
         graph(
             "Records that wait",
@@ -172,6 +180,7 @@ def _signs() -> Row:
             "short",
             Query(over("consumer_lag_records", "role", "topic"), "{{role}}: {{topic}}"),
             low=0,
+            runbook="streamaleventslag",
         ),
     ]
 
@@ -186,6 +195,7 @@ def _running() -> Row:
             Query(over("ready", "instance", "role"), "{{instance}} {{role}}"),
             words={"0": ("no", RED), "1": ("yes", GREEN)},
             width=12,
+            runbook="streamalreplicadown",
         ),
         graph(
             "Events",

@@ -148,6 +148,7 @@ def bars(
         .display_mode(style.BarGaugeDisplayMode.BASIC)
         .color_scheme(dashboard.FieldColor().mode(grafana.FieldColorModeId.FIXED).fixed_color(BLUE))
         .min(0)
+        .decimals(0)
         .no_value(absent)
     )
     _describe(panel, title, description, unit, width, height, runbook)
