@@ -194,7 +194,7 @@ class Pipeline:
         for number, row in enumerate(open_source(_CARDS, SourceConfig()).rows()):
             if number > _CHANGE_AT:
                 row = _changed(row)
-            if rng.random() < 0.01:
+            if row.truth == "1" and rng.random() < 0.5:
                 chargeback = {"class": "1", "source": "bank", **row.event.features}
                 writer.send(Out(labels, json.dumps(chargeback).encode(), b"bank"))
             yield row

@@ -1,4 +1,4 @@
-"""Alerts whose condition gives nothing while all is well, and why; all else has to give something."""
+"""Alerts whose condition gives nothing while all is well, and why."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.source.expressions import increase, over, per_minute
+from deploy.grafana.source.expressions import increase, of, over, per_minute
 from deploy.grafana.source.frame import Panels, Row, framed
 from deploy.grafana.source.looks import BLUE, GREY, ORANGE, Query, limits
 from deploy.grafana.source.panels import figure, graph, listing, states
@@ -290,7 +290,12 @@ def _asking() -> Row:
             "the budget pays for. Full for long: fewer.",
             "short",
             Query(over("budget_tokens", "partition"), "partition {{partition}}"),
-            Query(over("budget_burst_requests"), "burst, all partitions", GREY, dashed=True),
+            Query(
+                f"{over('budget_burst_requests')} / count({of('budget_tokens')})",
+                "burst of a partition",
+                GREY,
+                dashed=True,
+            ),
             low=0,
         ),
     ]

@@ -152,6 +152,9 @@ def _inputs() -> Row:
     ]
 
 
+_REFUSED = increase("dead_letters_total", "role", "stage", "reason")
+
+
 def _faults() -> Row:
     return "What goes wrong", [
         bars(
@@ -161,7 +164,7 @@ def _faults() -> Row:
             "`dlq`.",
             "short",
             Query(
-                f"sort_desc(topk(10, {increase('dead_letters_total', 'role', 'stage', 'reason')} > 0))",
+                f"sort_desc(topk(10, {_REFUSED} > 0))",
                 "{{role}}, {{stage}}: {{reason}}",
             ),
             runbook="streamaldeadletters",

@@ -191,7 +191,7 @@ def _running() -> Row:
             "Up and ready",
             "For each process whether Prometheus reaches it, and for each of its roles whether it "
             "is ready. A gap: nothing was scraped.",
-            Query(f"min by (instance) ({process('up')})", "{{instance}}"),
+            Query(f"min by (instance) ({process('up')})", "{{instance}} up"),
             Query(over("ready", "instance", "role"), "{{instance}} {{role}}"),
             words={"0": ("no", RED), "1": ("yes", GREEN)},
             width=12,
