@@ -81,8 +81,11 @@ def _body(drawn: Drawn, start: float) -> str:
         return _table(drawn)
     if kind == "stat":
         return _stat(drawn, lines)
-    figure = Figure(figsize=(5.2, 3.0 if kind != "timeseries" else 3.4), layout="constrained")
+    figure = Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
+    left = {"bargauge": 0.45, "state-timeline": 0.35}.get(kind, 0.14)
+    bottom = 0.3 if kind == "timeseries" else 0.1
+    figure.subplots_adjust(left=left, right=0.98, top=0.98, bottom=bottom)
     draw = {
         "timeseries": _graph,
         "bargauge": _bars,
