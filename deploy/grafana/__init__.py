@@ -1,0 +1,1 @@
+"""Grafana: dashboards, the source that they are written from, and provisioning."""

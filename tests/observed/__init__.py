@@ -1,0 +1,1 @@
+"""The dashboards and rules, held against their declarations and against live processes."""
