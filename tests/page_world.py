@@ -21,7 +21,7 @@ __all__ = ["Figures", "World"]
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class World:

@@ -42,7 +42,7 @@ CLASSES = ("<b onclick=alert(1)>good</b>", '"><svg onload="window.hit = 4">')
 def config_of(folder: Path, port: int = 0) -> Config:
     """Return a small configuration."""
     return Config(
-        learner=LearnerConfig(committee=False),
+        learner=LearnerConfig(committee=False, classes=("0", "1")),
         gate=GateConfig(budget=0.2),
         log=LogConfig(path=str(folder / "log.db"), name="cards", instance="one"),
         loop=LoopConfig(poll_s=0.02),
@@ -58,8 +58,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     truths = Truths(open_source(source, config.source))
     world = World(config, ("gate", "ledger", "annotator"), truths)
     rows = enumerate(open_source(source, config.source).rows())
-    world.send(message(row, n, world.topics.events, 1, "cards") for n, row in rows)
+    outs = [message(row, n, world.topics.events, 1, "cards") for n, row in rows]
     get = world.process.telemetry.get
+    # In two parts, or all would be decided before there is a model.
+    world.send(outs[: EVENTS // 2])
+    world.until(lambda: world.process.idle and get("model_version") > 0)
+    world.send(outs[EVENTS // 2 :])
     world.until(lambda: world.process.idle and not math.isnan(get("rolling_accuracy_ratio")))
     yield world
     world.close()
