@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -25,7 +26,10 @@ from stream_al.records import Decision, Event, encode
 from stream_al.rolling import RollingAccuracy, RollingRatio
 from stream_al.training import Labelled, decode_training
 
-__all__ = ["GateMachine"]
+__all__ = ["RECENT", "GateMachine"]
+
+RECENT = 10
+"""Decisions of either kind that are kept for people to look at."""
 
 _decode_state = msgspec.json.Decoder(GateState).decode
 
@@ -39,6 +43,12 @@ class GateMachine(Machine):
         Validated.
     fold
         A fold to begin with, of the same learner configuration; an empty one where None.
+
+    Attributes
+    ----------
+    recent
+        The last committed decisions, `RECENT` that ask and as many that do not, oldest first. May
+        be read from any thread.
     """
 
     role = "gate"
@@ -57,6 +67,7 @@ class GateMachine(Machine):
         self._name = config.log.name
         self._reader = MessageReader(config.message)
         self.insight: Insight | None = None
+        self.recent: tuple[tuple[Decision, ...], tuple[Decision, ...]] = (), ()
         self._asked = RollingRatio()
         self._right = RollingAccuracy()
         self._told = 0
@@ -107,7 +118,7 @@ class GateMachine(Machine):
         decisions = self._decide(events, messages, tick.now, outs, counts)
         for decision, event, message in zip(decisions, events, messages, strict=True):
             self._put_out(decision, event, message, outs)
-        self._count(decisions, counts)
+        asked = self._count(decisions, counts)
         counts["events_total",] += len(records)
         topic = self._topics.events
         for number, offset in reached.items():
@@ -115,7 +126,11 @@ class GateMachine(Machine):
             state.next_offset = offset
             key = _state_key(topic, number)
             outs.append(Out(self.changelog, encode(state), key, (), number))
-        return Work(outs, {Partition(topic, n): offset for n, offset in reached.items()}, counts)
+        offsets = {Partition(topic, n): offset for n, offset in reached.items()}
+        # From the end, so that a batch of thousands costs ten.
+        autos = islice((each for each in reversed(decisions) if each.request is None), RECENT)
+        shown = [*asked[-RECENT:], *reversed([*autos])]
+        return Work(outs, offsets, counts, decisions=shown)
 
     def _decide(
         self,
@@ -165,23 +180,29 @@ class GateMachine(Machine):
         outs.append(dead_letter(record, self._config.log, stage, kind, told))
         counts["dead_letters_total", stage, kind] += 1
 
-    def _count(self, decisions: list[Decision], counts: Counts) -> None:
-        asked = 0
-        for decision in decisions:
-            if decision.request is not None:
-                asked += 1
-                counts["label_requests_total", decision.prediction.reason] += 1
-        counts["predictions_total", "ask"] += asked
-        counts["predictions_total", "auto"] += len(decisions) - asked
+    def _count(self, decisions: list[Decision], counts: Counts) -> list[Decision]:
+        """Count decisions; returns those that ask."""
+        asked = [decision for decision in decisions if decision.request is not None]
+        for decision in asked:
+            counts["label_requests_total", decision.prediction.reason] += 1
+        counts["predictions_total", "ask"] += len(asked)
+        counts["predictions_total", "auto"] += len(decisions) - len(asked)
+        return asked
 
     def due(self, tick: Tick) -> bool:  # noqa: ARG002 - the gate does nothing without an event
         """Tell that nothing falls due by time."""
         return False
 
-    def settled(self, counts: Counts) -> None:
-        """Count what was asked; see `Machine.settled`."""
+    def settled(self, counts: Counts, decisions: Sequence[Decision]) -> None:
+        """Count what was asked, and keep the last decisions; see `Machine.settled`."""
         asked = counts["predictions_total", "ask"]
         self._asked.add(asked, asked + counts["predictions_total", "auto"])
+        asks, autos = self.recent
+        # A pair of new tuples, so that other threads read whole ones.
+        self.recent = (
+            (*asks, *(each for each in decisions if each.asked))[-RECENT:],
+            (*autos, *(each for each in decisions if not each.asked))[-RECENT:],
+        )
 
     def rolling(self) -> dict[str, float]:
         """Return the rolling gauges by name."""

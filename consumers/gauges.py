@@ -14,6 +14,7 @@ from consumers.insight_gauges import tell_insight
 from consumers.ledger import LedgerMachine
 from consumers.log import Log
 from consumers.machine import Machine
+from consumers.page.history import History, Point
 from consumers.snapshots import Snapshots
 from consumers.telemetry import Telemetry
 
@@ -31,6 +32,8 @@ class Gauges:
     ----------
     log, machines, telemetry, snapshots
         Those of the process; machines by role.
+    history
+        Where the live page's figures are kept.
     clock
         The time.
     """
@@ -41,12 +44,14 @@ class Gauges:
         machines: Mapping[str, Machine],
         telemetry: Telemetry,
         snapshots: Snapshots | None,
+        history: History,
         clock: Clock,
     ) -> None:
         self._log = log
         self._machines = machines
         self._telemetry = telemetry
         self._snapshots = snapshots
+        self._history = history
         self._clock = clock
         self._measured: dict[str, set[int]] = {}
         self._stop = threading.Event()
@@ -67,6 +72,7 @@ class Gauges:
                 self.measure()
             except LogError as error:
                 _log.debug("not_measured", error=str(error))
+            self._history.add(Point.of(self._clock.now(), self._telemetry))
 
     def measure(self) -> None:
         """Measure once."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from prometheus_client.exposition import choose_encoder
 
-from consumers.http_server import Answer, bind
+from consumers.http_server import Answer, Request, bind
 from consumers.telemetry import Telemetry
 from stream_al.config import ServeConfig
 
@@ -85,6 +85,7 @@ class HealthServer:
     ``/healthz`` answers 200 while every role's last round is younger than ``serve.stale_s``,
     ``/readyz`` while every role is ready, both with JSON that says more, and else 503.
     ``/metrics`` speaks Prometheus' text format, and OpenMetrics where that is asked for.
+    All other paths are left to `pages`.
 
     Parameters
     ----------
@@ -94,6 +95,8 @@ class HealthServer:
         What ``/metrics`` renders.
     states
         Of all roles of the process.
+    pages
+        What answers all other paths; None for those that it does not know.
 
     Raises
     ------
@@ -102,10 +105,15 @@ class HealthServer:
     """
 
     def __init__(
-        self, config: ServeConfig, telemetry: Telemetry, states: Mapping[str, RoleState]
+        self,
+        config: ServeConfig,
+        telemetry: Telemetry,
+        states: Mapping[str, RoleState],
+        pages: Callable[[Request], Answer | None] = lambda _: None,
     ) -> None:
         self._telemetry = telemetry
         self._states = dict(states)
+        self._pages = pages
         self._stale_s = config.stale_s
         self._server = bind(config.host, config.port or 0, self._answer)
         self._thread = threading.Thread(
@@ -129,12 +137,15 @@ class HealthServer:
             self._thread.join()
         self._server.server_close()
 
-    def _answer(self, path: str, accept: str) -> Answer | None:
-        if path == "/healthz":
-            return self._healthz()
-        if path == "/readyz":
-            return self._readyz()
-        return self._metrics(accept) if path == "/metrics" else None
+    def _answer(self, asked: Request) -> Answer | None:
+        match asked.path:
+            case "/healthz":
+                return self._healthz()
+            case "/readyz":
+                return self._readyz()
+            case "/metrics":
+                return self._metrics(asked.accept)
+        return self._pages(asked)
 
     def _healthz(self) -> Answer:
         ages = {role: state.age for role, state in self._states.items()}

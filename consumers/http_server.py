@@ -19,7 +19,7 @@ import structlog
 
 from stream_al.errors import ConfigError
 
-__all__ = ["Answer", "Server", "bind"]
+__all__ = ["Answer", "Request", "Server", "bind"]
 
 _log = structlog.get_logger()
 
@@ -35,21 +35,41 @@ _HEAD_BYTES = 16 * 1024
 _TEXT = "text/plain; charset=utf-8"
 
 
+class Request(NamedTuple):
+    """What is asked for, and by whom.
+
+    Attributes
+    ----------
+    path
+        Without the query.
+    accept, host
+        The headers of these names; empty where there are none.
+    peer
+        The other end's address.
+    """
+
+    path: str
+    accept: str = ""
+    host: str = ""
+    peer: str = ""
+
+
 class Answer(NamedTuple):
     """What is answered to a request."""
 
     status: int
     content_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-def bind(host: str, port: int, answer: Callable[[str, str], Answer | None]) -> Server:
+def bind(host: str, port: int, answer: Callable[[Request], Answer | None]) -> Server:
     """Listen on an address and port; 0: any free one.
 
     Parameters
     ----------
     answer
-        Called with path and ``Accept``, from several threads; None: there is no such path.
+        Called from several threads; None: there is no such path.
 
     Raises
     ------
@@ -83,7 +103,7 @@ class Server(socketserver.ThreadingTCPServer):
         self,
         family: socket.AddressFamily,
         address: tuple[str | int | bytes, ...],
-        answer: Callable[[str, str], Answer | None],
+        answer: Callable[[Request], Answer | None],
     ) -> None:
         self.address_family = family
         self.answer = answer
@@ -163,8 +183,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        answer = self.server.answer(path, self.headers.get("Accept", ""))
+        asked = Request(
+            path=self.path.partition("?")[0],
+            accept=self.headers.get("Accept", ""),
+            host=self.headers.get("Host", ""),
+            peer=str(self.client_address[0]),
+        )
+        answer = self.server.answer(asked)
         self._reply(answer or Answer(404, _TEXT, b"404 expected another path\n"))
 
     def _reply(self, answer: Answer) -> None:
@@ -172,6 +197,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
         self.send_header("Cache-Control", "no-store")
+        for name, value in answer.headers:
+            self.send_header(name, value)
         if answer.status == http.HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET")
         self.end_headers()

@@ -30,6 +30,7 @@ from consumers.machine import Counts, Machine, Tick
 from consumers.telemetry import Telemetry
 from consumers.testing.crash import crash_point
 from stream_al.config import Config
+from stream_al.records import Decision
 
 __all__ = ["Loop"]
 
@@ -49,6 +50,7 @@ class _Committing(NamedTuple):
 
     counts: Counts
     observed: list[Mapping[str, Sequence[float]]]
+    decisions: list[Decision]
     sending: float
 
 
@@ -273,6 +275,7 @@ class Loop:
         slices = machine.slice_size or len(records)
         counts: Counts = Counter()
         observed: list[Mapping[str, Sequence[float]]] = []
+        decisions: list[Decision] = []
         offsets: dict[Partition, int] = {}
         processing = sending = 0.0
         for begin in range(0, len(records) or 1, slices or 1):
@@ -287,11 +290,12 @@ class Loop:
             counts.update(work.counts)
             if work.observed:
                 observed.append(work.observed)
+            decisions += work.decisions
             processing += processed - before
             sending += self._clock.monotonic() - processed
         crash_point("sent")
         member.begin_commit(offsets)
-        self._committing = _Committing(counts, observed, sending)
+        self._committing = _Committing(counts, observed, decisions, sending)
         if records:
             telemetry.observe("batch_records", len(records), role)
             telemetry.observe("decision_seconds", processing / len(records), role)
@@ -305,7 +309,7 @@ class Loop:
         started = self._clock.monotonic()
         member.end_commit()
         self._open = False
-        self._machine.settled(committing.counts)
+        self._machine.settled(committing.counts, committing.decisions)
         crash_point("committed")
         role = self._machine.role
         waited = self._clock.monotonic() - started

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from consumers.log import Out, Partition, Record
+from stream_al.records import Decision
 
 __all__ = ["Counts", "Machine", "Tick", "Work"]
 
@@ -50,12 +51,15 @@ class Work(msgspec.Struct, frozen=True):
         What to add to counters once it is committed.
     observed
         What to observe in histograms then: by name, the values.
+    decisions
+        Those of the gate's last that are worth showing then.
     """
 
     outs: list[Out]
     offsets: dict[Partition, int]
     counts: Counts
     observed: Mapping[str, Sequence[float]] = {}
+    decisions: Sequence[Decision] = ()
 
 
 class Machine(ABC):
@@ -132,8 +136,10 @@ class Machine(ABC):
         """Whether nothing is under way that time or other machines will end."""
         return True
 
-    def settled(self, counts: Counts) -> None:  # noqa: B027 - most machines keep no account
-        """Be told the counts of what was committed."""
+    def settled(  # noqa: B027 - most machines keep no account
+        self, counts: Counts, decisions: Sequence[Decision]
+    ) -> None:
+        """Be told the counts, and the decisions, of what was committed."""
 
     @property
     def introduction(self) -> Out | None:

@@ -22,6 +22,7 @@ from consumers.ledger import LedgerMachine
 from consumers.log import Log, Partition
 from consumers.loop import Loop
 from consumers.machine import Machine
+from consumers.page import History, LivePage
 from consumers.snapshots import Snapshots
 from consumers.telemetry import Telemetry
 from stream_al.config import Config
@@ -54,7 +55,7 @@ class Process:
     Attributes
     ----------
     address
-        Where health and metrics are served, as ``host:port``; None: nowhere.
+        Where health, metrics and the live page are served, as ``host:port``; None: nowhere.
 
     Raises
     ------
@@ -92,12 +93,16 @@ class Process:
         self._loops: dict[str, Loop] = {}
         for role in roles:
             self._add(role)
+        history = History()
         self._gauges = Gauges(
-            self._log, self._machines, self.telemetry, self._snapshots, self._clock
+            self._log, self._machines, self.telemetry, self._snapshots, history, self._clock
         )
         self._health: HealthServer | None = None
         if config.serve.port is not None:
-            self._health = HealthServer(config.serve, self.telemetry, self.states)
+            page = LivePage(
+                config, self.telemetry, self.states, self._machines, history, self._clock
+            )
+            self._health = HealthServer(config.serve, self.telemetry, self.states, page)
         self._threads = [
             threading.Thread(target=self._run, args=(role,), name=role, daemon=True)
             for role in roles
@@ -105,7 +110,7 @@ class Process:
 
     @property
     def address(self) -> str | None:
-        """Where health and metrics are served."""
+        """Where health, metrics and the live page are served."""
         return None if self._health is None else self._health.address
 
     def _add(self, role: str) -> None:

@@ -106,6 +106,11 @@ class Telemetry(Collector):
             self._check(metric, labels)
             self._series[name][labels] = value
 
+    def get(self, name: str, *labels: str) -> float:
+        """Return the figure of a gauge or counter; NaN where it has none."""
+        with self._lock:
+            return self._series.get(name, {}).get(labels, math.nan)
+
     def info(self, name: str, *labels: str) -> None:
         """Set an info metric, in place of what it said before."""
         with self._lock:

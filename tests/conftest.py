@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from chromium import Chromium
     from kafka_world import Driver, World
 
     from consumers.testing.broker import Broker
@@ -82,3 +83,20 @@ def own_broker(kafka_brokers: str) -> Iterator[Broker]:  # noqa: ARG001 - skips 
 
     with Broker() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """Give a real browser."""
+    # Imported late: most tests need none.
+    from chromium import Chromium, ChromiumError
+
+    try:
+        browser = Chromium()
+    except ChromiumError as error:
+        reason = f"no Chromium to test with: {error}"
+        if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with browser:
+        yield browser

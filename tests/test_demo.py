@@ -119,8 +119,8 @@ def test_the_first_row_shows_the_live_run(printed: subprocess.CompletedProcess[s
     assert row.split()[3] == last[4]
 
 
-def test_metrics_are_served_while_it_runs() -> None:
-    """The address that the demo names answers with its figures."""
+def test_the_page_is_served_while_it_runs() -> None:
+    """The address that the demo names first answers with the page and with its figures."""
     demo = subprocess.Popen(
         [*PROCESS, "demo", "--events", "1000", "--rate", "200", "--json"],
         stdout=subprocess.PIPE,
@@ -128,18 +128,51 @@ def test_metrics_are_served_while_it_runs() -> None:
         text=True,
     )
     assert demo.stderr is not None
-    named = re.search(r"http://127\.0\.0\.1:\d+/metrics", demo.stderr.readline())
+    named = re.search(r"http://127\.0\.0\.1:\d+/", demo.stderr.readline())
     assert named is not None
-    with urllib.request.urlopen(named[0], timeout=10) as answer:  # noqa: S310
-        assert b"stream_al_query_ratio" in answer.read()
+    for path, expected in (("", b"<title>stream_al"), ("metrics", b"stream_al_query_ratio")):
+        with urllib.request.urlopen(named[0] + path, timeout=10) as answer:  # noqa: S310
+            assert expected in answer.read()
     demo.communicate(timeout=60)
     assert demo.returncode == 0
 
 
-def test_a_kept_log_can_be_looked_at(tmp_path: Path) -> None:
-    """The commands that the demo names for a kept log work; a file that is there is refused."""
-    file = tmp_path / "kept.db"
-    done = command("demo", "--events", "1000", "--keep", str(file))
+def test_the_page_stays_until_it_is_told_to_go() -> None:
+    """With `--keep` the figures are printed, the page goes on with them, and SIGTERM ends it."""
+    demo = subprocess.Popen(
+        [*PROCESS, "demo", "--events", "1000", "--rate", "1000", "--keep", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        printed = json.loads(demo.stdout.readline())
+        while "until Ctrl-C" not in (line := demo.stderr.readline()):
+            assert line, "it did not stay"
+        named = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert named is not None
+        with urllib.request.urlopen(f"{named[0]}page.json", timeout=10) as answer:  # noqa: S310
+            told = json.load(answer)
+    finally:
+        demo.terminate()
+    demo.communicate(timeout=60)
+    decided = {
+        labels["action"]: value
+        for name, labels, value in told["samples"]
+        if name == "predictions_total"
+    }
+    assert decided == {"ask": printed["runs"][0]["asked"], "auto": 1000 - decided["ask"]}
+    assert len(told["decisions"]) == 20
+    assert all(role["ready"] for role in told["roles"].values())
+    assert demo.returncode == 0
+
+
+def test_a_log_that_stays_can_be_looked_at(tmp_path: Path) -> None:
+    """The commands that the demo names for its log work; a file that is there is refused."""
+    file = tmp_path / "stays.db"
+    done = command("demo", "--events", "1000", "--log", str(file))
     assert done.returncode == 0
     lines = [shlex.split(line)[1:] for line in done.stdout.splitlines() if str(file) in line]
     assert [line[0] for line in lines] == ["tail", "verify"]
@@ -147,7 +180,7 @@ def test_a_kept_log_can_be_looked_at(tmp_path: Path) -> None:
         looked = command(*line)
         assert (looked.returncode, looked.stderr) == (0, "")
         assert looked.stdout
-    again = command("demo", "--events", "1000", "--keep", str(file))
+    again = command("demo", "--events", "1000", "--log", str(file))
     assert again.returncode == 2
     assert "is there already" in again.stderr
 

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stream_al.cli.app import application
-from stream_al.cli.explain_text import explanation_text, why
+from stream_al.cli.explain_text import explanation_text
 from stream_al.config import Config, GateConfig, LearnerConfig, SourceConfig
 from stream_al.errors import InputError
+from stream_al.gate.why import why
 from stream_al.records import Prediction
 from stream_al.replay.explain import Explanation, Recording, explain, find_decisions
 from stream_al.replay.runner import Replay

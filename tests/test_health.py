@@ -141,7 +141,7 @@ def test_a_loop_that_hangs_grows_old_in_the_metrics(served: Served) -> None:
     assert found["stream_al_ready", "gate"] == 0.0
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/healthz/", "/metrics/x", "//healthz"])
+@pytest.mark.parametrize("path", ["/index.html", "/health", "/healthz/", "/metrics/x", "//healthz"])
 def test_other_paths_are_not_found(served: Served, path: str) -> None:
     """Whatever else is asked for is 404, but for slashes at the start."""
     response, body = served.ask(path)

@@ -22,7 +22,7 @@ from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_storage import SimulatedClock
 from consumers.topics import Topics, specs
 from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig
-from stream_al.records import Label, Prediction, encode
+from stream_al.records import Decision, Label, Prediction, encode
 from stream_al.training import Closed, Labelled, decode_training
 
 CONFIG = Config(
@@ -173,9 +173,9 @@ class Noting(GateMachine):
         self._noted.append("process")
         return super().process(records, tick)
 
-    def settled(self, counts: Counts) -> None:
+    def settled(self, counts: Counts, decisions: Sequence[Decision]) -> None:
         self._noted.append(f"settled {counts['events_total',]}")
-        super().settled(counts)
+        super().settled(counts, decisions)
 
 
 def test_a_batch_is_processed_while_the_one_before_is_committed() -> None:

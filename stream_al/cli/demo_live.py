@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -18,7 +19,6 @@ from consumers.sqlite import SqliteLog
 from consumers.topics import Topics
 from consumers.verification import LiveVerifier
 from stream_al.config import Config
-from stream_al.metrics import PREFIX
 from stream_al.records import Prediction
 from stream_al.replay.prequential import StreamScores
 from stream_al.replay.sources import Source
@@ -27,6 +27,7 @@ from stream_al.replay.verify import Verification
 __all__ = ["Live", "Look"]
 
 _LOOK_S = 1.0
+_STOPPED_S = 0.2
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -40,8 +41,6 @@ class Look(msgspec.Struct, frozen=True):
         Events fed and predicted, labels asked for, labels learnt.
     accuracy
         Naive: of the events that were asked about, lately.
-    address
-        Where health and metrics are served.
     ended
         Whether this is the end.
     """
@@ -52,12 +51,11 @@ class Look(msgspec.Struct, frozen=True):
     asked: int
     learnt: int
     accuracy: float
-    address: str
     ended: bool = False
 
 
 class Live:
-    """A live run over a recorded stream, on an embedded log.
+    """A live run over a recorded stream, on an embedded log; it ends with its block.
 
     Parameters
     ----------
@@ -70,6 +68,8 @@ class Live:
 
     Attributes
     ----------
+    address
+        Where health, metrics and the live page are served.
     asked
         Labels asked for by now.
     """
@@ -81,11 +81,38 @@ class Live:
         self._topics = Topics.of(config.log)
         self._truths = Truths(source)
         self._clock = Clock()
+        self._log = self._open()
+        roles = ("gate", "ledger", "annotator")
+        self._process = Process(config, roles, self._truths, self._log)
+        self.address = self._process.address or ""
         self.asked = 0
-        self._address = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes.
+
+        Raises
+        ------
+        StreamAlError
+            What a process ended with.
+        """
+        self._process.close()
+        self._log.close()
 
     def run(self, look: Callable[[Look], object]) -> None:
         """Feed the stream, and wait until all is predicted and answered.
+
+        The processes go on, with nothing to do.
 
         Parameters
         ----------
@@ -97,9 +124,8 @@ class Live:
         StreamAlError
             What a process ended with.
         """
-        log = self._open()
-        process = Process(self._config, ("gate", "ledger", "annotator"), self._truths, log)
-        writer = log.writer()
+        process = self._process
+        writer = self._log.writer()
         feed = Feed(
             writer,
             self._topics.events,
@@ -110,21 +136,28 @@ class Live:
             stopped=lambda: process.ended,
         )
         feeding = threading.Thread(target=feed.run, args=(self._source.rows(),), daemon=True)
-        began, self._address = self._clock.monotonic(), process.address or ""
+        began = self._clock.monotonic()
         process.start()
         feeding.start()
         try:
             while not process.wait(_LOOK_S):
-                look(self._look(process, feed.sent, began))
+                look(self._look(feed.sent, began))
                 if not feeding.is_alive() and process.idle:
                     break
-        finally:
+            else:
+                self.close()
+        except BaseException:
             process.stop()
+            raise
+        finally:
             feeding.join()
             writer.close()
-            process.close()
-            log.close()
-        look(msgspec.structs.replace(self._look(process, feed.sent, began), ended=True))
+        look(msgspec.structs.replace(self._look(feed.sent, began), ended=True))
+
+    def stay(self, stopped: Callable[[], bool]) -> None:
+        """Wait until told to stop, or a process fails."""
+        while not stopped() and not self._process.wait(_STOPPED_S):
+            continue
 
     def scores(self) -> StreamScores:
         """Score all predictions against the truth, asked or not."""
@@ -151,19 +184,15 @@ class Live:
     def _open(self) -> Log:
         return SqliteLog(self._config.log, self._config.loop)
 
-    def _look(self, process: Process, fed: int, began: float) -> Look:
-        def sample(name: str, **labels: str) -> float:
-            found = process.telemetry.registry.get_sample_value(f"{PREFIX}{name}", labels)
-            return math.nan if found is None else found
-
-        asked = sample("predictions_total", action="ask")
+    def _look(self, fed: int, began: float) -> Look:
+        get = self._process.telemetry.get
+        asked = get("predictions_total", "ask")
         self.asked = int(asked)
         return Look(
             seconds=self._clock.monotonic() - began,
             fed=fed,
-            predicted=int(asked + sample("predictions_total", action="auto")),
+            predicted=int(asked + get("predictions_total", "auto")),
             asked=self.asked,
-            learnt=int(sample("labels_total", outcome="labelled")),
-            accuracy=sample("rolling_accuracy_naive_ratio"),
-            address=self._address,
+            learnt=int(get("labels_total", "labelled")),
+            accuracy=get("rolling_accuracy_naive_ratio"),
         )

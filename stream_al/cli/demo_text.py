@@ -56,7 +56,6 @@ class LiveTable:
         if not look.ended and look.seconds - self._shown < _EVERY_S:
             return
         if self._shown < 0:
-            self._say(f"live: metrics at http://{look.address}/metrics while it runs")
             self._say(_LIVE_HEAD)
         self._shown = look.seconds
         asked = look.asked / look.predicted if look.predicted else 0.0
@@ -93,7 +92,7 @@ def demo_text(
     checked
         What verification found in the live run.
     kept
-        Where its log is kept, if it is.
+        Where its log stays, if it does.
     """
     events, frauds = ours.metrics.events, _fraud(ours).support
     spec, flag = (f":{seed}", f" --seed {seed}") if seed else ("", "")
@@ -134,7 +133,7 @@ def _kept(kept: Path) -> list[str]:
     flags = f"--path {shlex.quote(str(kept))} --name demo"
     return [
         "",
-        "Its log is kept:",
+        "Its log stays:",
         f"    stream-al tail predictions --from-beginning --no-follow --limit 5 {flags}",
         f"    stream-al verify {flags}",
     ]

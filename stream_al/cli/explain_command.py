@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from stream_al.cli.explain_text import explanation_text, why
+from stream_al.cli.explain_text import explanation_text
 from stream_al.cli.progress import progress_bar
 from stream_al.errors import ConfigError
+from stream_al.gate.why import why
 from stream_al.replay import explain as explaining
 
 __all__ = ["explain"]

@@ -242,7 +242,7 @@ class LedgerConfig(Section, frozen=True, kw_only=True):
 
 
 class ServeConfig(Section, frozen=True, kw_only=True):
-    """Where health and metrics are served.
+    """Where health, metrics and the live page are served.
 
     Attributes
     ----------
@@ -250,8 +250,12 @@ class ServeConfig(Section, frozen=True, kw_only=True):
         Address and TCP port; port 0: a free one, which the log names; null: not served.
     stale_s
         A process whose last round is older than this is not healthy.
+    decisions
+        Who sees the last decisions on the page, which hold people's data: ``loopback``, whoever
+        asks from this host (a proxy on it included); ``anyone``; ``nobody``.
     """
 
     host: str = "127.0.0.1"
     port: int | None = 9108
     stale_s: float = 60.0
+    decisions: Literal["loopback", "anyone", "nobody"] = "loopback"
