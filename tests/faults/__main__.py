@@ -27,8 +27,8 @@ from .stops import ON_KAFKA, STOPS
 _RATES = {"sqlite": 150.0, "kafka": 100.0, "librdkafka": 100.0}
 _STREAM = "cards:30000"
 
-_LOAD = 1000.0
-_LOAD_STREAM = "cards:300000"
+_LOAD = 500.0
+_LOAD_STREAM = "cards:200000"
 """Stops are to hit processes that have something to do."""
 
 
