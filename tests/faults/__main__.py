@@ -8,19 +8,28 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from consumers.testing.schedule import simulate
+from stream_al.cli.settings import load
 from stream_al.errors import StreamAlError
 
-from .kinds import KAFKA, SQLITE
+from .kinds import KAFKA, SQLITE, Kind
 from .live import LiveRun, draw_settings
 from .results import Result, Results, table
-from .sites import KafkaSite, Site, SqliteSite
+from .shipped import OVERRIDES
+from .sites import KafkaSite, Settings, Site, SqliteSite
+from .stops import ON_KAFKA, STOPS
 
 _RATES = {"sqlite": 150.0, "kafka": 100.0, "librdkafka": 100.0}
+_STREAM = "cards:30000"
+
+_LOAD = 500.0
+_LOAD_STREAM = "cards:200000"
+"""Stops are to hit processes that have something to do."""
 
 
 def _simulated(seed: int) -> Result:
@@ -38,23 +47,38 @@ def _simulated(seed: int) -> Result:
     )
 
 
-def _live(log: str, seed: int, kinds: tuple[str, ...], keep: bool) -> Result:
+def _known(log: str, file: Path | None) -> Mapping[str, Kind]:
+    if file is not None:
+        return STOPS if log == "sqlite" else ON_KAFKA
+    return SQLITE if log == "sqlite" else KAFKA
+
+
+def _live(log: str, seed: int, kinds: tuple[str, ...], keep: bool, file: Path | None) -> Result:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"stream-al-faults-{log}-{seed}-"))
     rng = random.Random(f"{log} {seed}")
-    known = SQLITE if log == "sqlite" else KAFKA
+    known = _known(log, file)
+    if not kinds and file is not None:
+        kinds = tuple(known)
     if not kinds:
         # In turns of all kinds, so that every one comes as often; each turn pairs them anew.
         names = sorted(known)
         turn, place = divmod(seed, len(names))
         apart = random.Random(turn).randrange(1, len(names))
         kinds = names[place], names[(place + apart) % len(names)]
-    settings = draw_settings(rng, folder)
-    site: Site = (
-        SqliteSite(folder, settings) if log == "sqlite" else KafkaSite(folder, settings, driver=log)
+    settings: Settings = (
+        draw_settings(rng, folder)
+        if file is None
+        else {**OVERRIDES, "loop": {"state_dir": str(folder / "snapshots")}}
     )
+    site: Site = (
+        SqliteSite(folder, settings, file)
+        if log == "sqlite"
+        else KafkaSite(folder, settings, log, file)
+    )
+    stream, rate = (_STREAM, _RATES[log]) if file is None else (_LOAD_STREAM, _LOAD)
     with site:
-        run = LiveRun(site, rng, _RATES[log])
+        run = LiveRun(site, rng, stream, rate)
         try:
             run.go([known[kind] for kind in kinds])
         except StreamAlError as error:
@@ -85,7 +109,17 @@ def _shard(context: click.Context, parameter: click.Parameter, text: str) -> tup
 
 
 @click.command()
-@click.option("--log", type=click.Choice(["simulated", *_RATES]), default="simulated")
+@click.option(
+    "--log",
+    type=click.Choice(["simulated", *_RATES]),
+    help="Default: that of --config, else simulated.",
+)
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run processes with this file, and stop them under load; see shipped.OVERRIDES.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first run.")
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--shard", callback=_shard, default="1/1", help="Only every n-th run: i/n.")
@@ -98,13 +132,14 @@ def _shard(context: click.Context, parameter: click.Parameter, text: str) -> tup
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(sorted({*SQLITE, *KAFKA})),
+    type=click.Choice(sorted({*SQLITE, *KAFKA, *ON_KAFKA})),
     help="Do this, in place of what the seed draws (real logs); may be given several times.",
 )
 @click.option("--keep", is_flag=True, help="Keep what processes leave behind.")
 @click.option("--table", "as_table", is_flag=True, help="Print the table of all runs in --out.")
 def main(
-    log: str,
+    log: str | None,
+    file: Path | None,
     seed: int,
     runs: int,
     shard: tuple[int, int],
@@ -121,16 +156,20 @@ def main(
     if as_table:
         click.echo(table(results.all))
         return
+    log = log or (load(file, {}, {}).config.log.driver if file else "simulated")
+    if log != "simulated" and (unknown := {*kinds} - {*_known(log, file)}):
+        raise click.UsageError(f"not done here: {', '.join(sorted(unknown))}")
     done = results.done(log)
     failed = 0
     for number in range(seed, seed + runs):
         if number in done or number % shard[1] != shard[0] - 1:
             continue
-        result = _simulated(number) if log == "simulated" else _live(log, number, kinds, keep)
+        result = _simulated(number) if log == "simulated" else _live(log, number, kinds, keep, file)
         results.add(result)
         if result.violations:
             failed += 1
             again = " ".join(f"--kind {kind}" for kind in kinds)
+            again = f"--config {file} {again}" if file else again
             click.echo(f"seed {number}: {len(result.violations)} violations; again with")
             click.echo(f"  python -m tests.faults --log {log} --seed {number} {again}".rstrip())
         elif log != "simulated":

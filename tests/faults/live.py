@@ -24,7 +24,6 @@ from .sites import Settings, Site
 
 __all__ = ["LiveRun", "Resumed", "draw_settings"]
 
-_STREAM = "cards:30000"
 _READY_S = 180.0
 _SETTLE_S = 240.0
 
@@ -83,6 +82,17 @@ def draw_settings(rng: random.Random, folder: Path) -> Settings:
 class LiveRun:
     """A run on one site.
 
+    Parameters
+    ----------
+    site
+        Entered.
+    rng
+        What is drawn, is drawn from it.
+    stream
+        What is fed, and answered from.
+    rate
+        Events a second.
+
     Attributes
     ----------
     replicas
@@ -93,21 +103,22 @@ class LiveRun:
         What was measured.
     """
 
-    def __init__(self, site: Site, rng: random.Random, rate: float) -> None:
+    def __init__(self, site: Site, rng: random.Random, stream: str, rate: float) -> None:
         self.site = site
         self.rng = rng
         self.config = site.config
         self.violations: list[str] = []
         self.resumed: list[Resumed] = []
         self.ends: Counter[str] = Counter()
-        self._rate = rate
+        self._stream = stream
+        self._file = () if site.file is None else ("--config", str(site.file))
         self._log = site.open()
         self.progress = Progress(self._log, site.config)
         self.replicas: dict[str, Managed] = {}
         self.expected_down: set[str] = set()
         self._feed = Managed(
             "feed",
-            stream_al("feed", _STREAM, "--rate", str(rate)),
+            stream_al("feed", stream, "--rate", str(rate), *self._file),
             site.environment("feed"),
             site.folder,
         )
@@ -120,9 +131,9 @@ class LiveRun:
     def add(self, role: str) -> Managed:
         """Add a replica; it is not started."""
         number = sum(1 for each in self.replicas.values() if each.role == role)
-        command = stream_al("run", role)
+        command = stream_al("run", role, *self._file)
         if role == "annotator":
-            command += ["--answers-from", _STREAM]
+            command += ["--answers-from", self._stream]
         name = f"{role}-{number}"
         environment = self.site.environment(name)
         self.replicas[name] = Managed(name, command, environment, self.site.folder)

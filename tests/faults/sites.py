@@ -15,7 +15,8 @@ from consumers.log import Log
 from consumers.testing.broker import Broker
 from consumers.testing.proxy import Proxy
 from consumers.topics import specs
-from stream_al.config import Config, validate
+from stream_al.cli.settings import load
+from stream_al.config import Config
 
 __all__ = ["KafkaSite", "Site", "SqliteSite"]
 
@@ -27,6 +28,15 @@ _WRITE_S = 5.0
 class Site(ABC):
     """A log for one run, and what can be done to it.
 
+    Parameters
+    ----------
+    folder
+        For what processes leave behind.
+    settings
+        What they run with.
+    file
+        The configuration file that these are laid over; None: the defaults.
+
     Attributes
     ----------
     config
@@ -35,8 +45,9 @@ class Site(ABC):
 
     config: Config
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, file: Path | None = None) -> None:
         self.folder = folder
+        self.file = file
         self._settings = settings
 
     @abstractmethod
@@ -55,9 +66,9 @@ class Site(ABC):
         """Whether nobody keeps all others from writing."""
         return True
 
-    def environment(self, instance: str) -> dict[str, str]:
+    def environment(self, instance: str | None) -> dict[str, str]:
         """Configure a process by its environment."""
-        found = {"STREAM_AL__LOG__INSTANCE": instance}
+        found = {} if instance is None else {"STREAM_AL__LOG__INSTANCE": instance}
         for section, keys in self._settings.items():
             for key, value in keys.items():
                 text = ",".join(value) if isinstance(value, list) else value
@@ -68,10 +79,10 @@ class Site(ABC):
 
     def _configure(self, **log: Any) -> None:
         self._settings["log"] = self._settings.get("log", {}) | log
-        self.config = validate(msgspec.convert(self._with_instance("checker"), Config))
+        self.config = self._as("checker")
 
-    def _with_instance(self, instance: str | None) -> Settings:
-        return self._settings | {"log": self._settings["log"] | {"instance": instance}}
+    def _as(self, instance: str | None) -> Config:
+        return load(self.file, self.environment(instance), {}).config
 
 
 class SqliteSite(Site):
@@ -98,14 +109,16 @@ class SqliteSite(Site):
 
     def open(self) -> Log:
         """Open it as somebody whose seat is given up at once."""
-        return open_log(validate(msgspec.convert(self._with_instance(None), Config)))
+        return open_log(self._as(None))
 
 
 class KafkaSite(Site):
     """A broker of its own; the processes reach it through a proxy, the test does not."""
 
-    def __init__(self, folder: Path, settings: Settings, driver: str) -> None:
-        super().__init__(folder, settings)
+    def __init__(
+        self, folder: Path, settings: Settings, driver: str, file: Path | None = None
+    ) -> None:
+        super().__init__(folder, settings, file)
         self._driver = driver
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ from . import __main__ as command
 from .live import Resumed
 from .results import Result as Run
 from .results import Results, table
+from .shipped import DEPLOY
 
 
 def run(*arguments: str) -> Result:
@@ -51,6 +52,15 @@ def test_a_shard_that_is_none_is_refused(shard: str) -> None:
     result = run("--shard", shard)
     assert result.exit_code == 2
     assert "expected i/n" in result.output
+
+
+def test_a_shipped_file_brings_its_log_and_its_faults() -> None:
+    """With --config the log is the file's, and what cannot be done with it is refused."""
+    file = str(DEPLOY / "systemd" / "stream-al.toml")
+    result = run("--config", file, "--kind", "stop-unreachable")
+    assert result.exit_code == 2
+    assert "not done here: stop-unreachable" in result.output
+    assert run("--log", "sqlite", "--kind", "stop-under-load").exit_code == 2
 
 
 def test_a_violation_is_told_with_how_to_repeat_it(
