@@ -70,7 +70,7 @@ class GateMachine(Machine):
         self.recent: tuple[tuple[Decision, ...], tuple[Decision, ...]] = (), ()
         self._asked = RollingRatio()
         self._right = RollingAccuracy()
-        self._told = 0
+        self._told = -1
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
         """Take over a partition; see `Machine.restore`.

@@ -86,6 +86,7 @@ class Gauges:
             for number in self._measured.get(role, set()) - {place.number for place in positions}:
                 self._telemetry.forget(role, number)
             self._measured[role] = {place.number for place in positions}
+            self._telemetry.set("assigned_partitions", len(self._measured[role]), role)
             for (topic, number), offset in positions.items():
                 bounds = self._log.bounds(topic, number)
                 place = (role, topic, str(number))
@@ -110,6 +111,9 @@ class Gauges:
         if machine.follows is not None:
             end = self._log.bounds(machine.follows, 0).stable
             telemetry.set("fold_lag_records", max(0, end - machine.next_followed))
+        told = None if core.fold.control is None else core.fold.control.at(self._clock.now())
+        for action in ("pause", "boost"):
+            telemetry.set("control", told == action, action)
         gate = core.config.gate
         telemetry.set("budget_ratio", gate.budget)
         telemetry.set("budget_burst_requests", gate.burst * len(core.states))

@@ -23,7 +23,7 @@ def tell_insight(insight: Insight, telemetry: Telemetry) -> None:
     tell("accuracy_limit_ratio", estimate.upper, "upper")
     tell("accuracy_events", estimate.events)
     since, calibration = insight.epoch, insight.calibration
-    if since.epoch > 1:
+    if since.epoch > 1 and since.value is not None:
         tell("accuracy_since_drift_ratio", since.value)
         tell("accuracy_since_drift_limit_ratio", since.lower, "lower")
         tell("accuracy_since_drift_limit_ratio", since.upper, "upper")
@@ -33,7 +33,10 @@ def tell_insight(insight: Insight, telemetry: Telemetry) -> None:
     tell("rolling_accuracy_ratio", rolling.value)
     tell("rolling_accuracy_limit_ratio", rolling.lower, "lower")
     tell("rolling_accuracy_limit_ratio", rolling.upper, "upper")
-    tell("helping_difference_ratio", insight.helping.difference)
+    helping = insight.helping
+    tell("helping_difference_ratio", helping.difference)
+    for limit, value in (("lower", helping.lower), ("upper", helping.upper)):
+        tell("helping_difference_limit_ratio", value if helping.pairs else None, limit)
     tell("annotators_kappa_ratio", agreement.random.kappa.value, "random")
     tell("annotators_kappa_ratio", agreement.picked.kappa.value, "picked")
     gold = agreement.gold

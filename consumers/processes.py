@@ -123,7 +123,10 @@ class Process:
 
             def between() -> None:
                 snapshots.keep(gate.core.fold)
-                if (now := self._clock.monotonic()) >= self._reflect_at:
+                # Not before it has caught up: what held long ago would look like news.
+                if self.states["gate"].ready and (
+                    (now := self._clock.monotonic()) >= self._reflect_at
+                ):
                     self._reflect_at = now + _REFLECT_S
                     gate.reflect()
         elif role == "ledger":

@@ -63,7 +63,8 @@ DECIDING: tuple[Metric, ...] = (
         "ratio",
         (
             "Share of the last 10,000 events or so that was asked about, over the partitions of "
-            "this process; absent before the first."
+            "this process; absent before the first. Processes weigh alike in its mean: requests "
+            "divided by events is exact."
         ),
         aggregate="avg",
         roles=GATE,
@@ -103,9 +104,20 @@ DECIDING: tuple[Metric, ...] = (
         "gauge",
         "ratio",
         "A member's share of the prediction, by its memory and learning rate.",
-        aggregate="max",
+        aggregate="avg",
         roles=GATE,
         labels=("member",),
+    ),
+    Metric(
+        "control",
+        "gauge",
+        "",
+        "1 while what an operator told all gates holds, else 0.",
+        aggregate="max",
+        roles=GATE,
+        labels=("action",),
+        values={"action": ("pause", "boost")},
+        initial=math.nan,
     ),
     Metric(
         "model_version",
@@ -114,6 +126,7 @@ DECIDING: tuple[Metric, ...] = (
         "Offset of the last data record of the training log that was folded, + 1; 0: none.",
         aggregate="min",
         roles=GATE,
+        initial=math.nan,
     ),
     Metric(
         "model_info",

@@ -22,13 +22,12 @@ def _gauge(
     labels: tuple[str, ...] = (),
     unit: str = "",
     aggregate: Aggregate = "max",
-    initial: float = math.nan,
 ) -> Metric:
-    """Declare a gauge with labels whose values are known, or not."""
+    """Declare a gauge that is absent until it is known, with labels whose values are, or not."""
     values = values or {}
     unit = unit or ("ratio" if name.endswith("_ratio") else "")
     labels = labels or tuple(values)
-    return Metric(name, "gauge", unit, meaning, aggregate, GATE, labels, values, initial=initial)
+    return Metric(name, "gauge", unit, meaning, aggregate, GATE, labels, values, initial=math.nan)
 
 
 INSIGHT: tuple[Metric, ...] = (
@@ -55,7 +54,6 @@ INSIGHT: tuple[Metric, ...] = (
         "accuracy_events",
         "Predictions up to the watermark, which the accuracy is about.",
         unit="events",
-        initial=0.0,
     ),
     _gauge(
         "accuracy_watermark_lag_events",
@@ -110,29 +108,30 @@ INSIGHT: tuple[Metric, ...] = (
         "Alarms of drift in the training log, by cause; every replica counts the same.",
         {"cause": ("residual", "error", "features")},
         unit="alarms",
-        initial=0.0,
     ),
     _gauge(
         "warning",
         "1 while a warning sign is on, else 0.",
         {"sign": get_args(SignName)},
-        initial=0.0,
     ),
     _gauge(
         "stopping_criterion",
         "1 while a criterion for stopping is met, else 0.",
         {"criterion": get_args(Criterion)},
         aggregate="min",
-        initial=0.0,
     ),
     _gauge(
         "maintenance",
         "1 while the policy asks as little as `gate.floor` says, by `gate.stop_when`; else 0.",
-        initial=0.0,
     ),
     _gauge(
         "helping_difference_ratio",
         "Accuracy of a learner of selected labels less that of one of as many random labels.",
+    ),
+    _gauge(
+        "helping_difference_limit_ratio",
+        "Limits of `helping_difference_ratio` that hold at all times at once with 95 %.",
+        _LIMITS,
     ),
     _gauge(
         "annotators_kappa_ratio",
@@ -153,7 +152,6 @@ INSIGHT: tuple[Metric, ...] = (
         "Answers in the training log by annotator, the first hundred by name.",
         labels=("annotator",),
         unit="answers",
-        initial=0.0,
     ),
     _gauge(
         "annotator_agreement_ratio",

@@ -80,7 +80,10 @@ RUNNING: tuple[Metric, ...] = (
             "clock; late answers are not in it."
         ),
         roles=LEDGER,
-        buckets=(1, 10, 60, 300, 1800, 3600, 14_400, 43_200, 86_400, 259_200, 604_800, 1_209_600),
+        buckets=(
+            *(1, 3, 10, 30, 60, 300, 1800, 3600, 14_400, 43_200),
+            *(86_400, 259_200, 604_800, 1_209_600),
+        ),
     ),
     Metric(
         "early_labels",
@@ -106,6 +109,13 @@ RUNNING: tuple[Metric, ...] = (
             "commit; what of that passes while the next batch is processed is not in it."
         ),
         buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+        labels=("role",),
+    ),
+    Metric(
+        "assigned_partitions",
+        "gauge",
+        "partitions",
+        "Partitions of its inputs that a role of this process works on.",
         labels=("role",),
     ),
     Metric(

@@ -173,9 +173,14 @@ def _learning() -> Row:
         graph(
             "Does asking help?",
             "Accuracy of a learner of the labels that were selected, less that of one of as many "
-            "labels picked at random. Above 0, selecting pays; below 0 for long, it harms.",
+            "labels picked at random, with limits that hold at all times. Limits above 0: "
+            "selecting pays; below 0: it harms.",
             "percentunit",
-            Query(over("helping_difference_ratio"), "difference"),
+            *limits(
+                over("helping_difference_limit_ratio", limit="lower"),
+                over("helping_difference_limit_ratio", limit="upper"),
+            ),
+            Query(over("helping_difference_ratio"), "difference", BLUE),
             runbook="streamalsignrandomahead",
         ),
         states(

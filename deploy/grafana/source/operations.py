@@ -222,6 +222,14 @@ def _processes() -> Row:
             runbook="streamalnotready",
         ),
         graph(
+            "Partitions",
+            "Partitions of its inputs that each role of each process works on. Together they are "
+            "as many as the topic has; fewer for minutes: one of them is nobody's.",
+            "short",
+            Query(over("assigned_partitions", "instance", "role"), "{{instance}} {{role}}"),
+            low=0,
+        ),
+        graph(
             "Time since the last round",
             "By role, of its slowest process. Parts of a second are healthy; above `serve.stale_s` "
             "the process is restarted by its probe.",

@@ -209,4 +209,13 @@ def _running() -> Row:
             width=12,
             low=0,
         ),
+        states(
+            "Told by an operator",
+            "`stream-al pause`: only exploration asks. `stream-al boost`: the policy asks while "
+            "there are tokens. Either holds until it ends or `stream-al resume`.",
+            Query(over("control", "action"), "{{action}}"),
+            words={"0": ("no", GREY), "1": ("holds", ORANGE)},
+            width=24,
+            height=4,
+        ),
     ]
