@@ -13,6 +13,7 @@ from consumers.gauges import Gauges
 from consumers.ledger import LedgerMachine
 from consumers.log import Out, Record
 from consumers.machine import Tick
+from consumers.page import History
 from consumers.sqlite import SqliteLog
 from consumers.telemetry import Telemetry
 from stream_al import Config, Engine, Event, GateConfig, Label
@@ -41,7 +42,7 @@ class Bench:
         self.gate, self.ledger = GateMachine(self.config), LedgerMachine(self.config)
         self.telemetry, self.clock = Telemetry(["gate", "ledger"]), Later()
         machines = {"gate": self.gate, "ledger": self.ledger}
-        self._gauges = Gauges(self.log, machines, self.telemetry, None, self.clock)
+        self._gauges = Gauges(self.log, machines, self.telemetry, None, History(), self.clock)
 
     def decide(self, number: int, events: int) -> list[Out]:
         """Let the gate decide about the first events of a partition; return what it put out."""
