@@ -86,7 +86,6 @@ class Gauges:
             for number in self._measured.get(role, set()) - {place.number for place in positions}:
                 self._telemetry.forget(role, number)
             self._measured[role] = {place.number for place in positions}
-            self._telemetry.set("assigned_partitions", len(self._measured[role]), role)
             for (topic, number), offset in positions.items():
                 bounds = self._log.bounds(topic, number)
                 place = (role, topic, str(number))

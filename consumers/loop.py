@@ -196,7 +196,7 @@ class Loop:
             self._to_restore.discard(number)
             self._telemetry.forget(self._machine.role, number)
         new = batch.gained | (batch.assigned - self._assigned)
-        self._assigned = batch.assigned
+        self._assign(batch.assigned)
         self._to_restore |= {partition.number for partition in new}
 
     def _restore(self, member: Member, numbers: Iterable[int]) -> None:
@@ -348,9 +348,14 @@ class Loop:
         self._state.wait(str(error))
         for number in {partition.number for partition in self._assigned} | self._to_restore:
             self._machine.drop(number)
-        self._assigned = frozenset()
+        self._assign(frozenset())
         self._to_restore = set()
         self._leave()
+
+    def _assign(self, partitions: frozenset[Partition]) -> None:
+        self._assigned = partitions
+        count = len({partition.number for partition in partitions})
+        self._telemetry.set("assigned_partitions", count, self._machine.role)
 
     def _leave(self) -> None:
         """Close what is open, once it is known what came of a commit under way."""

@@ -19,6 +19,7 @@ from consumers.telemetry import Telemetry
 from stream_al import Config, Engine, Event, GateConfig, Label
 from stream_al.config import LogConfig
 from stream_al.metrics import PREFIX
+from stream_al.training import Control
 
 AMOUNTS = b'{"amount": %d}'
 
@@ -73,6 +74,16 @@ def test_what_may_be_asked_stands_beside_what_is_asked(bench: Bench) -> None:
     assert bench.shown("budget_burst_requests") == 8.0
     bench.decide(1, 10)
     assert bench.shown("budget_burst_requests") == 16.0
+
+
+def test_what_an_operator_told_is_shown_while_it_holds(bench: Bench) -> None:
+    """A pause with an end shows until then, and nothing is told before."""
+    assert bench.shown("control", action="pause") == 0.0
+    bench.gate.core.fold.control = Control(action="pause", until=50.0)
+    assert bench.shown("control", action="pause") == 1.0
+    assert bench.shown("control", action="boost") == 0.0
+    bench.clock.at = 50.0
+    assert bench.shown("control", action="pause") == 0.0
 
 
 def test_the_members_shares_make_a_whole(bench: Bench) -> None:

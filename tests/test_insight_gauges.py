@@ -74,6 +74,8 @@ def test_every_figure_stands_where_it_belongs(insight: Insight) -> None:
         ("warning", "recall"): insight.warnings["recall"].on,
         ("stopping_criterion", "stability"): insight.stopping.criteria["stability"].met,
         ("helping_difference_ratio",): insight.helping.difference,
+        ("helping_difference_limit_ratio", "lower"): insight.helping.lower,
+        ("helping_difference_limit_ratio", "upper"): insight.helping.upper,
         ("annotators_kappa_ratio", "picked"): insight.agreement.picked.kappa.value,
         ("annotator_answers", "ann"): ann.answers,
         ("annotator_agreement_ratio", "ann"): ann.agreement.value,

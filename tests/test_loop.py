@@ -22,6 +22,7 @@ from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_storage import SimulatedClock
 from consumers.topics import Topics, specs
 from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig
+from stream_al.metrics import PREFIX
 from stream_al.records import Decision, Label, Prediction, encode
 from stream_al.training import Closed, Labelled, decode_training
 
@@ -58,6 +59,9 @@ class Bench:
         self.log.create(specs(CONFIG.log))
         self.telemetry = Telemetry(["gate", "ledger"])
         self.states: dict[str, RoleState] = {}
+
+    def shown(self, name: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"{PREFIX}{name}", labels)
 
     def loop(self, machine: Machine, config: Config = CONFIG) -> Loop:
         state = self.states[machine.role] = RoleState(self.clock.monotonic)
@@ -114,6 +118,22 @@ def test_each_event_is_predicted_once_and_answered_requests_are_learnt() -> None
     assert kinds[Labelled] == len(bench.read(TOPICS.label_requests)) > 0
     assert gate.core.fold.learner.labels == kinds[Labelled]
     assert all(state.ready for state in bench.states.values())
+    assert bench.shown("label_delay_seconds_count") == kinds[Labelled]
+
+
+def test_partitions_are_counted_by_role_as_they_come_and_go() -> None:
+    """A role shows how many partitions it was given, however many topics it reads."""
+    bench = Bench()
+    loops = bench.loop(GateMachine(CONFIG)), bench.loop(LedgerMachine(CONFIG))
+    assert bench.shown("assigned_partitions", role="gate") == 0
+    settle(*loops, rounds=5)
+    assert bench.shown("assigned_partitions", role="gate") == 2
+    assert bench.shown("assigned_partitions", role="ledger") == 2
+    bench.faults.left["poll", RebuildError] = 1
+    settle(loops[0], rounds=1)
+    assert bench.shown("assigned_partitions", role="gate") == 0
+    settle(loops[0])
+    assert bench.shown("assigned_partitions", role="gate") == 2
 
 
 @pytest.mark.parametrize(
