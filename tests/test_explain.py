@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +13,18 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from consumers.log import Out
+from consumers.sqlite import SqliteLog
 from stream_al.cli.app import application
 from stream_al.cli.explain_text import explanation_text
-from stream_al.config import Config, GateConfig, LearnerConfig, SourceConfig
+from stream_al.config import (
+    Config,
+    GateConfig,
+    LearnerConfig,
+    LogConfig,
+    LoopConfig,
+    SourceConfig,
+)
 from stream_al.errors import InputError
 from stream_al.gate.why import why
 from stream_al.records import Prediction
@@ -380,3 +390,31 @@ def test_many_classes_are_cut_short(replays: dict[str, Recorded]) -> None:
     assert "class-9: 0.1818" in shown
     assert "5 more classes" in shown
     assert "class-4" not in shown
+
+
+def test_a_live_run_is_explained_from_its_log(replays: dict[str, Recorded], tmp_path: Path) -> None:
+    """Without a recording the decision is looked up in the topic of predictions."""
+    recorded, path = replays[DEFAULT], str(tmp_path / "live.db")
+    rows = recorded.decisions.read_bytes().splitlines()
+    with closing(SqliteLog(LogConfig(path=path, partitions=2), LoopConfig())) as log:
+        writer = log.writer()
+        for number, row in enumerate(rows):
+            writer.send(Out("stream-al.predictions", row, None, (), number % 2))
+        writer.close()
+    event_id = msgspec.json.decode(rows[-1])["id"]
+    live = CliRunner().invoke(application, ["explain", event_id, "--path", path])
+    assert (live.exit_code, live.stdout) == (0, run(recorded, event_id).stdout)
+    unknown = CliRunner().invoke(application, ["explain", "nobody", "--path", path])
+    assert unknown.exit_code == 3
+    assert "stream-al.predictions: holds no event 'nobody'" in unknown.stderr
+
+
+def test_a_live_run_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Neither a missing log nor what only a recording has is passed over."""
+    path = str(tmp_path / "none.db")
+    missing = CliRunner().invoke(application, ["explain", "1", "--path", path])
+    assert (missing.exit_code, "log.path: no file" in missing.stderr) == (2, True)
+    both = ["--source", "cards:10", "--training", "t.jsonl"]
+    mixed = CliRunner().invoke(application, ["explain", "1", "--path", path, *both])
+    assert (mixed.exit_code, "--decisions:" in mixed.stderr) == (2, True)
+    assert not (tmp_path / "none.db").exists()

@@ -9,9 +9,13 @@ import click
 import msgspec
 
 from stream_al.cli.explain_text import explanation_text
+from stream_al.cli.options import section_options
 from stream_al.cli.progress import progress_bar
+from stream_al.cli.settings import Settings
+from stream_al.config import Config
 from stream_al.errors import ConfigError
 from stream_al.gate.why import why
+from stream_al.records import Prediction
 from stream_al.replay import explain as explaining
 
 __all__ = ["explain"]
@@ -25,8 +29,7 @@ _file = click.Path(path_type=Path)
     "--decisions",
     type=_file,
     metavar="D.jsonl",
-    required=True,
-    help="The recorded decisions, as `replay --decisions` wrote them.",
+    help="Decisions as `replay --decisions` wrote them; without, those of the configured log.",
 )
 @click.option(
     "--source",
@@ -40,10 +43,16 @@ _file = click.Path(path_type=Path)
     help="Its training log, as `replay --training` wrote it; needed with --source.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@section_options("log")
 def explain(
-    event_id: str, decisions: Path, source: str | None, training: Path | None, as_json: bool
+    settings: Settings,
+    event_id: str,
+    decisions: Path | None,
+    source: str | None,
+    training: Path | None,
+    as_json: bool,
 ) -> None:
-    """Say in plain words why an event was asked about or not.
+    """Say in plain words why an event was asked about or not, in a recording or a live run.
 
     EVENT_ID is the id that the stream gives the event. Where no event has it, it may be
     topic:partition:offset (events:0:17), or the offset alone if it stands in one partition only.
@@ -53,7 +62,12 @@ def explain(
         recording = explaining.Recording(source, training)
     elif source is not None or training is not None:
         raise ConfigError("expected both or neither", "--source, --training")
-    found = explaining.find_decisions(decisions, event_id)
+    if decisions is not None:
+        found = explaining.find_decisions(decisions, event_id)
+    elif recording is not None:
+        raise ConfigError("--source and --training are those of a recording", "--decisions")
+    else:
+        found = _live(settings.config, event_id)
     versions = [decision.model_version for decision in found if decision.weighed is None]
     if recording is not None and versions:
         with progress_bar(max(versions), "folding the training log") as advance:
@@ -71,3 +85,22 @@ def explain(
     if len(explanations) > 1:
         click.echo(f"{len(explanations):,} events have the id {event_id!r}.\n")
     click.echo("\n\n".join(map(explanation_text, explanations)))
+
+
+def _live(config: Config, event_id: str) -> list[Prediction]:
+    # A recording needs neither drivers nor brokers, so they are imported here.
+    from consumers.topics import Topics
+    from stream_al.cli.live_log import opened, present
+
+    topic = Topics.of(config.log).predictions
+    with opened(present(config)) as log:
+        topics = log.topics()
+        if topic not in topics:
+            told = f"no topic {topic!r}; `stream-al doctor` says what is missing"
+            raise ConfigError(told, "log.name")
+        rows = (
+            record.value or b""
+            for number in range(topics[topic].partitions)
+            for record in log.read(topic, number)
+        )
+        return explaining.pick_decisions(rows, event_id, topic, "`stream-al run`")

@@ -24,7 +24,7 @@ from stream_al.replay.sources import open_source
 from stream_al.replay.sources.files import lines_of
 from stream_al.replay.verify import recorded_config
 
-__all__ = ["Explanation", "Recording", "explain", "find_decisions"]
+__all__ = ["Explanation", "Recording", "explain", "find_decisions", "pick_decisions"]
 
 _TOLERANCE = 1e-9
 """How far probabilities may differ between machines; see `stream_al.learner.fold.fingerprint`."""
@@ -106,27 +106,48 @@ def find_decisions(path: Path, event_id: str) -> list[Prediction]:
     InputError
         If the file cannot be read, one of its lines is no decision, or none is found.
     """
-    name = str(path)
+    with lines_of(path, str(path)) as lines:
+        return pick_decisions(lines, event_id, str(path), "`replay --decisions`")
+
+
+def pick_decisions(
+    rows: Iterable[bytes], event_id: str, name: str, writer: str
+) -> list[Prediction]:
+    """Pick the decisions about an event, as `find_decisions` does, from rows of any origin.
+
+    Parameters
+    ----------
+    rows
+        Decisions as JSON.
+    event_id
+        As of `find_decisions`.
+    name, writer
+        Where they stand and what wrote them, for errors.
+
+    Raises
+    ------
+    InputError
+        As `find_decisions`.
+    """
     last = event_id.rpartition(":")[2]
     offset = int(last) if last.isascii() and last.isdigit() else None
     by_id: list[Prediction] = []
     by_place: list[Prediction] = []
     first: _Row | None = None
-    with lines_of(path, name) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = _decode_row(line)
-                if row.id == event_id:
-                    by_id.append(_decode_decision(line))
-                elif row.offset == offset and event_id in (str(offset), request_id(*_place(row))):
-                    by_place.append(_decode_decision(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise InputError(
-                    f"no decision ({error}); expected a line that `replay --decisions` wrote",
-                    name,
-                    number,
-                ) from error
-            first = first or row
+    for number, line in enumerate(rows, 1):
+        try:
+            row = _decode_row(line)
+            if row.id == event_id:
+                by_id.append(_decode_decision(line))
+            elif row.offset == offset and event_id in (str(offset), request_id(*_place(row))):
+                by_place.append(_decode_decision(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"no decision ({error}); expected one that {writer} wrote",
+                name,
+                number,
+            ) from error
+        first = first or row
     found = by_id or by_place
     places = dict.fromkeys(request_id(*_place(decision)) for decision in by_place)
     if not by_id and len(places) > 1:
@@ -136,7 +157,7 @@ def find_decisions(path: Path, event_id: str) -> list[Prediction]:
             name,
         )
     if first is None:
-        raise InputError("empty; expected the decisions that `replay --decisions` wrote", name)
+        raise InputError(f"empty; expected the decisions that {writer} wrote", name)
     if not found:
         ids = f"an id such as {first.id!r}" if first.id else "these events have no ids of their own"
         raise InputError(
