@@ -65,12 +65,14 @@ def check(run: Run) -> None:
     assert run.done
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("page", OF_KAFKA, ids=name_of)
 def test_commands_that_need_kafka_run(page: Path, runs_of_kafka: Runs, runs: Runs) -> None:  # noqa: ARG001 - all begin together
     """Every command of a page runs, in order, with a real Kafka."""
     check(runs_of_kafka[page].result())
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("page", OTHERS, ids=name_of)
 def test_commands_run(page: Path, runs: Runs) -> None:
     """Every command of a page runs, in order, in an empty folder."""
