@@ -104,7 +104,7 @@ def _right() -> Panels:
         graph(
             "Accuracy since the last drift",
             "The same, counted from the last drift that called for a response: nothing before the "
-            "first one, and limits from 0 to 1 until there are answers since.",
+            "first one, nor until there are answers since the last.",
             "percentunit",
             *limits(
                 over("accuracy_since_drift_limit_ratio", limit="lower"),
