@@ -98,6 +98,16 @@ function table(told) {
   };
 }
 
+function spending(told, asked, allowed) {
+  if (!known(allowed)) return ["", ""];
+  if (asked <= allowed) return ["Within the budget.", "good"];
+  // A partition that comes brings what it had saved, and one that goes takes its burst along.
+  if (figure(told, "restores_total", { role: "gate" }) > 1) {
+    return ["Partitions have moved, each with a burst of its own: no verdict here.", "waits"];
+  }
+  return ["More than the budget allows.", "bad"];
+}
+
 function showQueries(told, column) {
   const asked = figure(told, "predictions_total", { action: "ask" });
   const decided = asked + figure(told, "predictions_total", { action: "auto" });
@@ -112,9 +122,7 @@ function showQueries(told, column) {
   show("burst", burst, count);
   show("allowed", allowed, count);
   show("saved", decided - asked, count);
-  const over = known(allowed) && asked > allowed;
-  byId("spending").textContent = over ? "More than the budget allows." : "Within the budget.";
-  byId("spending").className = over ? "bad" : "good";
+  [byId("spending").textContent, byId("spending").className] = spending(told, asked, allowed);
   draw(byId("query-chart"), {
     title: "Query rate against the budget",
     words: `Now ${percent(query)} of events are asked about, at a budget of ${percent(budget)}.`,
