@@ -7,14 +7,6 @@ const EVERY_MS = 2000;
 const PATIENCE_MS = 5000;
 const UNKNOWN = "—";
 
-const SIGNS = {
-  recall: "The model finds one class less and less, while it does not fall behind on the others.",
-  agreement: "Annotators agree less about what the policy picks than about events picked by chance.",
-  calibration: "Probabilities are far from how often predictions are right.",
-  "random-ahead": "Labels asked at random teach more than those that the policy picks.",
-  concentrated: "The policy asks again and again about one small region where labels teach nothing.",
-};
-
 const OUTCOMES = {
   labelled: "learnt from",
   late: "learnt from, after the request had been closed",
@@ -175,8 +167,9 @@ function showWarnings(told) {
   byId("warnings").replaceChildren(
     ...on.map((name) => {
       const item = element("li");
-      item.append(element("strong", `${name}: `, "bad"), SIGNS[name] ?? "");
-      if (told.warnings[name]) item.append(` Now: ${told.warnings[name]}.`);
+      item.append(element("strong", `${name}: `, "bad"));
+      const { meaning, why } = told.warnings[name] ?? {};
+      if (meaning) item.append(`${meaning}. Now: ${why}.`);
       return item;
     }),
   );

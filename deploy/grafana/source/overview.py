@@ -154,8 +154,8 @@ def _signs() -> Row:
             "Warning signs",
             "Reasons to distrust the asking or the figures. recall: a class is seldom found; "
             "agreement: annotators disagree on what is picked more than on what is explored; "
-            "calibration: probabilities are off; random-ahead: asking at random would teach as "
-            "much; concentrated: requests pile up in one region. All off is healthy.",
+            "calibration: probabilities are off; random-ahead: asking at random would teach more; "
+            "concentrated: requests pile up in one region. All off is healthy.",
             Query(over("warning", "sign"), "{{sign}}"),
             words={"0": ("off", GREY), "1": ("on", RED)},
             runbook="streamalsignrecall",
