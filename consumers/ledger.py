@@ -94,6 +94,11 @@ class LedgerMachine(Machine):
         return {number: len(state.ledger) for number, state in list(self._states.items())}
 
     @property
+    def expiry(self) -> float | None:
+        """How long a request may be open, seconds; None: it never expires."""
+        return self._config.ledger.expire_after_s
+
+    @property
     def open_since(self) -> float | None:
         """Since when the oldest request of all partitions is open; None without any."""
         found = [state.ledger.open_since for state in list(self._states.values())]
