@@ -101,6 +101,8 @@ class Gauges:
                 since = machine.open_since
                 age = 0.0 if since is None else max(0.0, self._clock.now() - since)
                 self._telemetry.set("oldest_open_request_age_seconds", age)
+                if (expiry := machine.expiry) is not None:
+                    self._telemetry.set("request_expiry_seconds", expiry)
                 self._telemetry.set("open_requests", sum(machine.open_requests.values()))
                 self._telemetry.set("early_labels", sum(machine.early_labels.values()))
 
@@ -113,8 +115,11 @@ class Gauges:
         if self._snapshots is not None:
             telemetry.set("snapshot_age_seconds", self._snapshots.age)
         if machine.follows is not None:
-            end = self._log.bounds(machine.follows, 0).stable
-            telemetry.set("fold_lag_records", max(0, end - machine.next_followed))
+            bounds, place = self._log.bounds(machine.follows, 0), (machine.follows, "0")
+            telemetry.set("fold_lag_records", max(0, bounds.stable - machine.next_followed))
+            # A transaction that hangs there stops learning everywhere, and shows nowhere else.
+            stalled = bounds.end - bounds.stable
+            telemetry.set("last_stable_offset_lag_records", stalled, machine.role, *place)
         told = None if fold.control is None else fold.control.at(self._clock.now())
         for action in ("pause", "boost"):
             telemetry.set("control", told == action, action)

@@ -102,10 +102,10 @@ class LedgerMachine(Machine):
         """Open requests, by partition."""
         return {number: len(state.ledger) for number, state in list(self._states.items())}
 
-    def _find_oldest(self) -> None:
-        # Here and not where it is read: another thread would look into what this one changes.
-        found = [state.ledger.open_since for state in self._states.values()]
-        self.open_since = min((since for since in found if since is not None), default=None)
+    @property
+    def expiry(self) -> float | None:
+        """How long a request may be open, seconds; None: it never expires."""
+        return self._config.ledger.expire_after_s
 
     @property
     def early_labels(self) -> Mapping[int, int]:
@@ -132,6 +132,11 @@ class LedgerMachine(Machine):
     def due(self, tick: Tick) -> bool:
         """Tell whether a request or a waiting label has run out of time."""
         return any(self._due(number, state, tick) for number, state in self._states.items())
+
+    def _find_oldest(self) -> None:
+        # Here and not where it is read: another thread would look into what this one changes.
+        found = [state.ledger.open_since for state in self._states.values()]
+        self.open_since = min((since for since in found if since is not None), default=None)
 
     def _due(self, number: int, state: LedgerState, tick: Tick) -> bool:
         open_since, waiting_since = state.ledger.open_since, state.waiting_since

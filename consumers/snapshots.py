@@ -89,6 +89,7 @@ class Snapshots:
         try:
             save(fold, self._path)
         except OSError as error:
+            self._telemetry.add_one("snapshots_failed_total", "gate")
             _log.warning("snapshot_failed", path=str(self._path), why=str(error))
             return
         self._kept, self._taken = fold.next_offset, self._clock.now()

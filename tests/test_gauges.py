@@ -128,6 +128,11 @@ def test_the_oldest_request_grows_old_until_it_is_answered(bench: Bench) -> None
     assert bench.shown("oldest_open_request_age_seconds") == 90.0
 
 
+def test_when_requests_expire_is_shown_as_configured(bench: Bench) -> None:
+    """The ledger shows how long a request may be open."""
+    assert bench.shown("request_expiry_seconds") == bench.config.ledger.expire_after_s
+
+
 def test_the_embedded_log_shows_its_size_and_its_disk(bench: Bench, tmp_path: Path) -> None:
     """Bytes are those of the file and of what is written ahead of it."""
     used = bench.shown("log_bytes")

@@ -39,6 +39,13 @@ RUNNING: tuple[Metric, ...] = (
         roles=GATE,
     ),
     Metric(
+        "snapshots_failed_total",
+        "counter",
+        "snapshots",
+        "Snapshots that could not be written; the one before, if any, stays.",
+        roles=GATE,
+    ),
+    Metric(
         "labels_total",
         "counter",
         "labels",
@@ -70,6 +77,15 @@ RUNNING: tuple[Metric, ...] = (
         "How long the oldest open request has been open, in the partitions of this process.",
         aggregate="max",
         roles=LEDGER,
+    ),
+    Metric(
+        "request_expiry_seconds",
+        "gauge",
+        "seconds",
+        "`ledger.expire_after_s`: how long a request may be open; absent where none expires.",
+        aggregate="max",
+        roles=LEDGER,
+        initial=math.nan,
     ),
     Metric(
         "label_delay_seconds",

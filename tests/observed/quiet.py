@@ -7,6 +7,7 @@ __all__ = ["QUIET", "UNDECIDED"]
 QUIET = {
     "StreamAlBudgetOverspent": "the budget holds",
     "StreamAlAsksNothing": "requests are made",
+    "StreamAlPausedForLong": "nobody paused it",
     "StreamAlThresholdUseless": "buckets begin full",
     "StreamAlLabelsLate": "answers take seconds",
     "StreamAlRequestsNearExpiry": "requests expire after seconds, not a week",
@@ -30,7 +31,7 @@ QUIET = {
     "StreamAlFoldsDiffer": "all have one configuration",
     "StreamAlVersionsDiffer": "all have one version",
     "StreamAlSnapshotRefused": "snapshots fit",
-    "StreamAlSnapshotOld": "snapshots are taken every few seconds",
+    "StreamAlSnapshotsFail": "snapshots can be written",
     "StreamAlMemoryGrows": "it takes seven hours of data",
 }
 """By alert, the reason why its condition is rightly false."""

@@ -144,6 +144,7 @@ def _waiting() -> Row:
             "or expires.",
             "s",
             Query(over("oldest_open_request_age_seconds"), "oldest"),
+            Query(over("request_expiry_seconds"), "expires at", GREY, dashed=True),
             low=0,
             runbook="streamalrequestsnearexpiry",
         ),

@@ -233,14 +233,16 @@ def _replicas() -> Row:
             "s",
             Query(over("snapshot_age_seconds", "instance"), "{{instance}}"),
             low=0,
-            runbook="streamalsnapshotold",
+            runbook="streamalsnapshotsfail",
         ),
         figure(
-            "Snapshots refused",
-            "Snapshots in the time range shown that did not fit, so that the log was folded from "
-            "its start: a damaged file, or one of another configuration.",
+            "Snapshots in trouble",
+            "In the time range shown: those that did not fit (a damaged file, or one of another "
+            "configuration), so that the log was folded from its start, and those that could not "
+            "be written.",
             "short",
             Query(increase("snapshots_refused_total"), "refused"),
+            Query(increase("snapshots_failed_total"), "not written"),
             steps=[(1, ORANGE)],
             words={"0": "none"},
             whole_range=True,
