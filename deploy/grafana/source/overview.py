@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.source.expressions import any_of, increase, of, over, process, quantile, rate
+from deploy.grafana.source.expressions import (
+    any_of,
+    increase,
+    of,
+    over,
+    process,
+    quantile,
+    rate,
+    values,
+)
 from deploy.grafana.source.frame import Panels, Row, framed
 from deploy.grafana.source.looks import BLUE, GREEN, GREY, ORANGE, RED, Query, limits
 from deploy.grafana.source.panels import figure, graph, states
@@ -168,7 +177,7 @@ def _signs() -> Row:
             "short",
             *(
                 Query(over("drift_alarms", cause=cause), cause)
-                for cause in ("residual", "error", "features")
+                for cause in values("drift_alarms", "cause")
             ),
             low=0,
             runbook="streamaldrift",
