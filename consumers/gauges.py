@@ -72,6 +72,9 @@ class Gauges:
                 self.measure()
             except LogError as error:
                 _log.debug("not_measured", error=str(error))
+            except Exception:  # noqa: BLE001 - told with its trace
+                # Without this thread all gauges would stand still, and nobody would see that.
+                _log.exception("not_measured")
             self._history.add(Point.of(self._clock.now(), self._telemetry))
 
     def measure(self) -> None:
@@ -105,6 +108,8 @@ class Gauges:
 
     def _measure_gate(self, machine: GateMachine) -> None:
         core, telemetry = machine.core, self._telemetry
+        # Once: the machine's thread puts another in its place when all is folded again.
+        fold = core.fold
         telemetry.set("model_version", core.model.version)
         telemetry.info("model_info", core.model.fold_id, core.config.learner.model)
         if self._snapshots is not None:
@@ -115,13 +120,13 @@ class Gauges:
             # A transaction that hangs there stops learning everywhere, and shows nowhere else.
             stalled = bounds.end - bounds.stable
             telemetry.set("last_stable_offset_lag_records", stalled, machine.role, *place)
-        told = None if core.fold.control is None else core.fold.control.at(self._clock.now())
+        told = None if fold.control is None else fold.control.at(self._clock.now())
         for action in ("pause", "boost"):
             telemetry.set("control", told == action, action)
         gate = core.config.gate
         telemetry.set("budget_ratio", gate.budget)
         telemetry.set("budget_burst_requests", gate.burst * len(core.states))
-        for member, weight in core.fold.learner.shares.items():
+        for member, weight in fold.learner.shares.items():
             telemetry.set("committee_weight_ratio", weight, member)
         for (_, number), state in list(core.states.items()):
             threshold, _ = core.gate.policy.propose(state.level, 1.0)

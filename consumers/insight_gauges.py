@@ -23,10 +23,11 @@ def tell_insight(insight: Insight, telemetry: Telemetry) -> None:
     tell("accuracy_limit_ratio", estimate.upper, "upper")
     tell("accuracy_events", estimate.events)
     since, calibration = insight.epoch, insight.calibration
-    if since.epoch > 1 and since.value is not None:
-        tell("accuracy_since_drift_ratio", since.value)
-        tell("accuracy_since_drift_limit_ratio", since.lower, "lower")
-        tell("accuracy_since_drift_limit_ratio", since.upper, "upper")
+    # Told of a drift too that has no answers yet, or the figures of the one before would stay.
+    drifted = since.epoch > 1 and since.value is not None
+    tell("accuracy_since_drift_ratio", since.value if drifted else None)
+    for limit, value in (("lower", since.lower), ("upper", since.upper)):
+        tell("accuracy_since_drift_limit_ratio", value if drifted else None, limit)
     tell("calibration_error_ratio", calibration.ece)
     tell("calibration_error_limit_ratio", calibration.lower, "lower")
     tell("calibration_error_limit_ratio", calibration.upper, "upper")

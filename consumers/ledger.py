@@ -48,6 +48,12 @@ class LedgerMachine(Machine):
         Validated.
     gold
         Cases whose class is known.
+
+    Attributes
+    ----------
+    open_since
+        Since when the oldest request of all partitions is open; None without any. May be read from
+        any thread.
     """
 
     role = "ledger"
@@ -63,16 +69,19 @@ class LedgerMachine(Machine):
         self._labels = LabelReader(config.message)
         self._states: dict[int, LedgerState] = {}
         self._delays: list[float] = []
+        self.open_since: float | None = None
 
     def restore(self, number: int, entries: Iterable[Record]) -> dict[Partition, int]:
         """Take over a partition; see `Machine.restore`."""
         state = self._states[number] = LedgerState(self._config, self._gold)
         state.restore(entries)
+        self._find_oldest()
         return {Partition(topic, number): offset for topic, offset in state.next.items()}
 
     def drop(self, number: int) -> None:
         """Forget a partition."""
         self._states.pop(number, None)
+        self._find_oldest()
 
     @property
     def positions(self) -> dict[Partition, int]:
@@ -99,12 +108,6 @@ class LedgerMachine(Machine):
         return self._config.ledger.expire_after_s
 
     @property
-    def open_since(self) -> float | None:
-        """Since when the oldest request of all partitions is open; None without any."""
-        found = [state.ledger.open_since for state in list(self._states.values())]
-        return min((since for since in found if since is not None), default=None)
-
-    @property
     def early_labels(self) -> Mapping[int, int]:
         """Labels that wait for their request, by partition."""
         return {number: state.waiting for number, state in list(self._states.items())}
@@ -129,6 +132,11 @@ class LedgerMachine(Machine):
     def due(self, tick: Tick) -> bool:
         """Tell whether a request or a waiting label has run out of time."""
         return any(self._due(number, state, tick) for number, state in self._states.items())
+
+    def _find_oldest(self) -> None:
+        # Here and not where it is read: another thread would look into what this one changes.
+        found = [state.ledger.open_since for state in self._states.values()]
+        self.open_since = min((since for since in found if since is not None), default=None)
 
     def _due(self, number: int, state: LedgerState, tick: Tick) -> bool:
         open_since, waiting_since = state.ledger.open_since, state.waiting_since
@@ -174,6 +182,7 @@ class LedgerMachine(Machine):
             self._expire(number, state, tick, outs, counts)
             outs += state.changes(self.changelog, number)
             offsets |= {Partition(topic, number): offset for topic, offset in state.next.items()}
+        self._find_oldest()
         return Work(outs, offsets, counts, {"label_delay_seconds": self._delays})
 
     def _take_request(

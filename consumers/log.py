@@ -399,7 +399,13 @@ class Log(ABC):
         """Close what the log itself holds; never raises."""
 
     def storage(self) -> Storage | None:
-        """Measure the log's files; None where they are a server's."""
+        """Measure the log's files; None where they are a server's.
+
+        Raises
+        ------
+        RetryError
+            If they cannot be looked at now.
+        """
         return None
 
     def read(self, topic: str, partition: int, start: int | None = None) -> Iterator[Record]:

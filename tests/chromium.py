@@ -261,10 +261,6 @@ class Page:
         """Return the text of an element as it is shown."""
         return str(self.evaluate(f"document.querySelector({_quoted(selector)}).innerText"))
 
-    def html(self) -> str:
-        """Return the whole document as it stands."""
-        return str(self.evaluate("document.documentElement.outerHTML"))
-
     def screenshot(self, file: Path, *, whole: bool = True) -> None:
         """Write a PNG of the whole page, or of what the window shows."""
         told = self.call(

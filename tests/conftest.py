@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from wanting import missing
 
 if TYPE_CHECKING:
     from chromium import Chromium
@@ -39,10 +40,7 @@ def kafka_brokers(
     try:
         brokers = sharing.__enter__()
     except BrokerError as error:
-        reason = f"no Kafka to test with: {error}"
-        if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"no Kafka to test with: {error}")
     try:
         yield brokers
     finally:
@@ -94,9 +92,6 @@ def chromium() -> Iterator[Chromium]:
     try:
         browser = Chromium()
     except ChromiumError as error:
-        reason = f"no Chromium to test with: {error}"
-        if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"no Chromium to test with: {error}")
     with browser:
         yield browser

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 import yaml
 from faults.shipped import DEPLOY
+from wanting import missing
 
-__all__ = ["KUSTOMIZATIONS", "Container", "built", "compose", "containers", "need", "pods"]
+__all__ = ["KUSTOMIZATIONS", "Container", "built", "compose", "containers", "pods"]
 
 KUSTOMIZE = DEPLOY / "kustomize"
 KUSTOMIZATIONS = ("base", "overlays/example", "overlays/rehearsal")
@@ -31,19 +31,12 @@ class Container(msgspec.Struct, frozen=True):
     config: str
 
 
-def need(reason: str) -> None:
-    """Skip for want of a tool, or fail where none may be wanting."""
-    if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @functools.cache
 def built(name: str) -> list[Document]:
     """Build a kustomization."""
     found = os.environ.get("STREAM_AL_KUSTOMIZE") or shutil.which("kustomize")
     if found is None:
-        need("no kustomize: go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1")
+        missing("no kustomize: go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1")
     command = [str(found), "build", str(KUSTOMIZE / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

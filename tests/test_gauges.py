@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from consumers import gauges
 from consumers.clock import Clock
+from consumers.errors import RetryError
 from consumers.gate import GateMachine
 from consumers.gauges import Gauges
 from consumers.ledger import LedgerMachine
@@ -22,6 +26,7 @@ from stream_al.metrics import PREFIX
 from stream_al.training import Control
 
 AMOUNTS = b'{"amount": %d}'
+PATIENCE_S = 10.0
 
 
 class Later(Clock):
@@ -31,6 +36,18 @@ class Later(Clock):
 
     def now(self) -> float:
         return self.at
+
+
+class Faulty(GateMachine):
+    """A gate that cannot be looked at the first time."""
+
+    looked = 0
+
+    def rolling(self) -> dict[str, float]:
+        self.looked += 1
+        if self.looked == 1:
+            raise RuntimeError("changed while it was looked at")
+        return super().rolling()
 
 
 class Bench:
@@ -148,3 +165,28 @@ def test_a_log_in_memory_has_no_size() -> None:
     bench = Bench(":memory:")
     assert bench.shown("log_bytes") is None
     bench.log.close()
+
+
+def test_a_disk_that_cannot_be_measured_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    """A folder that is gone is an error of the log, which says what could not be measured."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    bench = Bench(str(folder / "log.db"))
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(RetryError, match=r"log\.path: .*gone"):
+        bench.shown("log_bytes")
+    bench.log.close()
+
+
+def test_measuring_goes_on_after_a_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one measurement fails with does not end the thread: figures come with the next."""
+    monkeypatch.setattr(gauges, "_EVERY_S", 0.01)
+    machine = Faulty(bench.config)
+    measuring = Gauges(bench.log, {"gate": machine}, bench.telemetry, None, History(), Clock())
+    measuring.start()
+    end = time.monotonic() + PATIENCE_S
+    while math.isnan(bench.telemetry.get("maintenance")):
+        assert time.monotonic() < end, "nothing was measured"
+        time.sleep(0.01)
+    measuring.stop()
+    assert machine.looked > 1

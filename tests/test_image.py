@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from faults.shipped import DEPLOY
-from manifests import need
 from rehearsal import Image, build, can_rehearse, context, parse
+from wanting import missing
 
 PROJECT = DEPLOY.parent
 STATE = "/var/lib/stream-al"
@@ -37,7 +37,7 @@ def test_the_image_is_a_small_one_that_runs_as_nobody() -> None:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Build the image."""
     if why := can_rehearse():
-        need(f"an image cannot be rehearsed here: {why}")
+        missing(f"an image cannot be rehearsed here: {why}")
     allowed = context(PROJECT, (DEPLOY / "Dockerfile.dockerignore").read_text())
     stages = parse((DEPLOY / "Dockerfile").read_text())
     return build(stages, allowed, PROJECT, tmp_path_factory.mktemp("image"))

@@ -34,10 +34,11 @@ def insight() -> Insight:
     return engine.fold.monitor.insight()
 
 
-def shown(insight: Insight) -> dict[tuple[str, ...], float]:
-    """Return what is rendered of it, by name and values of labels."""
+def shown(*insights: Insight) -> dict[tuple[str, ...], float]:
+    """Return what is rendered once these were told in turn, by name and values of labels."""
     telemetry = Telemetry(["gate"])
-    tell_insight(insight, telemetry)
+    for insight in insights:
+        tell_insight(insight, telemetry)
     return {
         (sample.name.removeprefix(PREFIX), *sample.labels.values()): sample.value
         for family in parser.text_string_to_metric_families(telemetry.render().decode())
@@ -94,3 +95,11 @@ def test_what_is_not_known_shows_nothing(insight: Insight) -> None:
     assert not any(key[0].startswith("class_") for key in found)
     first = shown(msgspec.structs.replace(insight, epoch=insight.estimate))
     assert ("accuracy_since_drift_ratio",) not in first
+
+
+def test_what_is_not_known_any_more_goes_away(insight: Insight) -> None:
+    """After another drift nothing is shown of accuracy since the one before."""
+    again = msgspec.structs.replace(insight.epoch, epoch=insight.epoch.epoch + 1, value=None)
+    found = shown(insight, msgspec.structs.replace(insight, epoch=again))
+    assert ("accuracy_ratio",) in found
+    assert not any(key[0].startswith("accuracy_since_drift") for key in found)

@@ -16,7 +16,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from faults.shipped import DEPLOY, grace_periods
-from manifests import KUSTOMIZATIONS, Container, built, compose, containers, need, pods
+from manifests import KUSTOMIZATIONS, Container, built, compose, containers, pods
+from wanting import missing
 
 from stream_al.cli.app import application
 from stream_al.cli.settings import load
@@ -57,11 +58,11 @@ def test_kubernetes_accepts_every_document(name: str) -> None:
 def test_the_compose_specification_accepts_the_files(names: tuple[str, ...]) -> None:
     """Each file is valid by the schema of the Compose specification."""
     if shutil.which("go") is None:
-        need("no Go, whose proxy has the Compose specification")
+        missing("no Go, whose proxy has the Compose specification")
     fetch = ["go", "mod", "download", "-json", f"{SPECIFICATION}@v2.16.2"]
     done = subprocess.run(fetch, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode:
-        need(f"no Compose specification: {done.stdout}{done.stderr}")
+        missing(f"no Compose specification: {done.stdout}{done.stderr}")
     schema = Path(json.loads(done.stdout)["Dir"]) / "schema" / "compose-spec.json"
     for name in names:
         file = yaml.safe_load((DEPLOY / name).read_text())

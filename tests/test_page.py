@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from consumers.page.history import Point
 from consumers.telemetry import Telemetry
 from stream_al.config import Config, GateConfig, LogConfig, LoopConfig, ServeConfig, validate
 from stream_al.errors import ConfigError
+from stream_al.metrics import METRICS
 
 NOTHING = Telemetry(["annotator"])
 NEAR = Request("/page.json", host="127.0.0.1:9108", peer="127.0.0.1")
@@ -197,6 +199,25 @@ def test_the_page_is_of_files_of_its_own(served: World) -> None:
     for path in ("/", "/page.css", "/page.js", "/chart.js"):
         urls = re.findall(rb"https?://[^\s\"']+", served.get(path)[1])
         assert urls in ([], [b"http://www.w3.org/2000/svg"])
+
+
+def test_the_page_has_words_for_every_outcome(served: World) -> None:
+    """What can become of an answer is told apart there as the metric tells it apart."""
+    script = served.get("/page.js")[1].decode()
+    told = re.findall(r"^  (\w+): \"", script.partition("OUTCOMES = {")[2].partition("};")[0], re.M)
+    (metric,) = (each for each in METRICS if each.name == "labels_total")
+    assert tuple(told) == metric.values["outcome"]
+
+
+def test_a_warning_sign_says_what_it_means_and_why(served: World) -> None:
+    """Each sign that the metrics name has its meaning, and what it goes by now."""
+    get = served.process.telemetry.get
+    served.until(lambda: not math.isnan(get("warning", "recall")))
+    told = served.told()
+    assert set(told["warnings"]) == {
+        labels["sign"] for name, labels, _ in told["samples"] if name == "warning"
+    }
+    assert all(sign["meaning"] and sign["why"] for sign in told["warnings"].values())
 
 
 def test_figures_are_those_of_the_metrics(served: World) -> None:

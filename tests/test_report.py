@@ -7,15 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import pytest
-from chromium import Chromium, ChromiumError, Page
+from chromium import Chromium, Page
 from click.testing import CliRunner, Result
+from wanting import missing
 
 from stream_al.cli.app import application
 from stream_al.replay.comparison import Comparison
@@ -33,13 +33,6 @@ PHISHING = ("river:Phishing", "--label", "is_phishing", "--plain", "--limit", "3
 def run(*arguments: str) -> Result:
     """Run a command line in this process."""
     return CliRunner().invoke(application, [*arguments])
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip a test for want of a program, or fail it where nothing may be missing."""
-    if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def figures(page: Page) -> dict[str, tuple[Any, str]]:
@@ -77,17 +70,6 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    """Start a browser, once."""
-    try:
-        chromium = Chromium()
-    except ChromiumError as error:
-        missing(f"no browser to test with: {error}")
-    with chromium:
-        yield chromium
-
-
-@pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Replay a stream whose file, features and classes are named by an enemy, with a page."""
     folder = tmp_path_factory.mktemp("hostile")
@@ -119,11 +101,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 @pytest.mark.parametrize("kind", ["hostile", "compared"])
 def test_figures_of_the_page_are_those_of_the_json(
-    browser: Chromium, kind: str, request: pytest.FixtureRequest
+    chromium: Chromium, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Each figure on the page is, exactly and as shown, what ``--json`` of the same run has."""
     page, report = request.getfixturevalue(kind)
-    with browser.open(page.as_uri()) as opened:
+    with chromium.open(page.as_uri()) as opened:
         found = figures(opened)
     random = [name for name in found if name.startswith("random.")]
     wanted = {name: each for name, each in found.items() if name not in random}
@@ -149,7 +131,7 @@ def test_figures_of_the_page_are_those_of_the_json(
 @pytest.mark.parametrize("kind", ["hostile", "compared"])
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_the_page_asks_nobody_runs_nothing_and_fits(
-    browser: Chromium,
+    chromium: Chromium,
     kind: str,
     width: int,
     scheme: Scheme,
@@ -157,7 +139,7 @@ def test_the_page_asks_nobody_runs_nothing_and_fits(
 ) -> None:
     """No request but for the file, no complaint, no element of hostile making, no overflow."""
     page, _ = request.getfixturevalue(kind)
-    with browser.open(page.as_uri(), width=width, scheme=scheme) as opened:
+    with chromium.open(page.as_uri(), width=width, scheme=scheme) as opened:
         assert opened.requests == [page.as_uri()]
         assert opened.complaints == []
         assert opened.evaluate("document.querySelector('script, img, link, iframe')") is None
@@ -178,7 +160,7 @@ def test_the_page_asks_nobody_runs_nothing_and_fits(
     assert "\x07" not in text
 
 
-def test_charts_take_their_colours_from_the_page(browser: Chromium, hostile: Any) -> None:
+def test_charts_take_their_colours_from_the_page(chromium: Chromium, hostile: Any) -> None:
     """The first line of a chart is light on dark, dark on light, and dark in print."""
     page, _ = hostile
     colour = (
@@ -191,20 +173,20 @@ def test_charts_take_their_colours_from_the_page(browser: Chromium, hostile: Any
         ("dark", "print"),
     )
     for scheme, media in looks:
-        with browser.open(page.as_uri(), scheme=scheme, media=media) as opened:
+        with chromium.open(page.as_uri(), scheme=scheme, media=media) as opened:
             told.append(opened.evaluate(colour))
     assert told[0] == told[2] != told[1]
     assert all(each.startswith("rgb(") for each in told)
     assert "#0101" not in page.read_text()
 
 
-def test_print_cuts_no_chart(browser: Chromium, compared: Any, tmp_path: Path) -> None:
+def test_print_cuts_no_chart(chromium: Chromium, compared: Any, tmp_path: Path) -> None:
     """The page prints to PDF, in which every chart's title stands on the page of its axis."""
     if shutil.which("pdftotext") is None:
         missing("no pdftotext (poppler-utils) to read a PDF with")
     page, report = compared
     printed = tmp_path / "out.pdf"
-    with browser.open(page.as_uri(), media="print") as opened:
+    with chromium.open(page.as_uri(), media="print") as opened:
         opened.pdf(printed)
     done = subprocess.run(
         ["pdftotext", "-layout", str(printed), "-"], capture_output=True, check=True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults.shipped import DEPLOY
+from wanting import missing
 
 from stream_al.cli.settings import load
 
@@ -27,7 +28,7 @@ def value(key: str) -> list[str]:
 def test_systemd_understands_the_unit(tmp_path: Path, role: str) -> None:
     """systemd-analyze finds nothing amiss in the unit and its drop-in, and holds it contained."""
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("no systemd-analyze: Debian's package systemd has it")
+        missing("no systemd-analyze: Debian's package systemd has it")
     # It looks whether the program is there, which here is another.
     text = UNIT.read_text().replace("/opt/stream-al/bin/stream-al", sys.executable)
     folder = tmp_path / "stream-al@.service.d"

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
-
 from stream_al.errors import StreamAlError
+from stream_al.metrics.refusals import KINDS, Kind
 
 __all__ = ["KINDS", "BadMessage", "Kind", "one_line", "quoted"]
-
-Kind: TypeAlias = Literal[
-    "empty",
-    "too-large",
-    "not-json",
-    "not-utf8",
-    "too-deep",
-    "duplicate-name",
-    "not-an-object",
-    "missing-field",
-    "wrong-type",
-    "not-finite",
-    "out-of-range",
-    "numeric-text",
-    "bad-time",
-    "bad-cloudevent",
-    "schema-version",
-    "no-features",
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Everything that `BadMessage.kind` may be, so that metrics can be labelled with it."""
 
 _LONGEST = 200
 

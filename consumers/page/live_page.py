@@ -19,6 +19,7 @@ from consumers.page.history import History, Point
 from consumers.telemetry import Telemetry
 from stream_al.config import Config
 from stream_al.gate.why import why
+from stream_al.learner.warning_signs import MEANINGS
 from stream_al.metrics import PREFIX
 from stream_al.records import Decision, request_id
 
@@ -49,18 +50,17 @@ _SHOWN = frozenset(
         "accuracy_watermark_lag_events",
         "budget_burst_requests",
         "budget_ratio",
-        "build_info",
         "consumer_lag_records",
         "dead_letters_total",
         "early_labels",
         "labels_total",
         "log_bytes",
         "log_disk_free_bytes",
-        "model_version",
         "oldest_open_request_age_seconds",
         "open_requests",
         "predictions_total",
         "query_ratio",
+        "restores_total",
         "rolling_accuracy_limit_ratio",
         "rolling_accuracy_naive_ratio",
         "rolling_accuracy_ratio",
@@ -143,11 +143,14 @@ class LivePage:
             if (name := sample.name.removeprefix(PREFIX)) in _SHOWN
         ]
 
-    def _warnings(self) -> dict[str, str]:
-        """Tell what each warning sign goes by."""
+    def _warnings(self) -> dict[str, dict[str, str]]:
+        """Tell what each warning sign means, and what it goes by."""
         insight = None if self._gate is None else self._gate.insight
         signs = {} if insight is None else insight.warnings
-        return {name: one_line(sign.why, 2 * _LONGEST) for name, sign in signs.items()}
+        return {
+            name: {"meaning": MEANINGS[name], "why": one_line(sign.why, 2 * _LONGEST)}
+            for name, sign in signs.items()
+        }
 
     def _decisions(self) -> list[dict[str, Any]]:
         """List the last that ask, then the last that do not, both from the newest on."""

@@ -7,14 +7,6 @@ const EVERY_MS = 2000;
 const PATIENCE_MS = 5000;
 const UNKNOWN = "—";
 
-const SIGNS = {
-  recall: "The model finds one class less and less, while it does not fall behind on the others.",
-  agreement: "Annotators agree less about what the policy picks than about events picked by chance.",
-  calibration: "Probabilities are far from how often predictions are right.",
-  "random-ahead": "Labels asked at random teach more than those that the policy picks.",
-  concentrated: "The policy asks again and again about one small region where labels teach nothing.",
-};
-
 const OUTCOMES = {
   labelled: "learnt from",
   late: "learnt from, after the request had been closed",
@@ -98,6 +90,16 @@ function table(told) {
   };
 }
 
+function spending(told, asked, allowed) {
+  if (!known(allowed)) return ["", ""];
+  if (asked <= allowed) return ["Within the budget.", "good"];
+  // A partition that comes brings what it had saved, and one that goes takes its burst along.
+  if (figure(told, "restores_total", { role: "gate" }) > 1) {
+    return ["Partitions have moved, each with a burst of its own: no verdict here.", "waits"];
+  }
+  return ["More than the budget allows.", "bad"];
+}
+
 function showQueries(told, column) {
   const asked = figure(told, "predictions_total", { action: "ask" });
   const decided = asked + figure(told, "predictions_total", { action: "auto" });
@@ -112,9 +114,7 @@ function showQueries(told, column) {
   show("burst", burst, count);
   show("allowed", allowed, count);
   show("saved", decided - asked, count);
-  const over = known(allowed) && asked > allowed;
-  byId("spending").textContent = over ? "More than the budget allows." : "Within the budget.";
-  byId("spending").className = over ? "bad" : "good";
+  [byId("spending").textContent, byId("spending").className] = spending(told, asked, allowed);
   draw(byId("query-chart"), {
     title: "Query rate against the budget",
     words: `Now ${percent(query)} of events are asked about, at a budget of ${percent(budget)}.`,
@@ -167,8 +167,9 @@ function showWarnings(told) {
   byId("warnings").replaceChildren(
     ...on.map((name) => {
       const item = element("li");
-      item.append(element("strong", `${name}: `, "bad"), SIGNS[name] ?? "");
-      if (told.warnings[name]) item.append(` Now: ${told.warnings[name]}.`);
+      item.append(element("strong", `${name}: `, "bad"));
+      const { meaning, why } = told.warnings[name] ?? {};
+      if (meaning) item.append(`${meaning}. Now: ${why}.`);
       return item;
     }),
   );

@@ -113,10 +113,13 @@ class SqliteLog(Log):
         if self._config.path == ":memory:":
             return None
         used = 0
-        for name in (self._config.path, f"{self._config.path}-wal", f"{self._config.path}-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                used += Path(name).stat().st_size
-        disk = shutil.disk_usage(Path(self._config.path).absolute().parent)
+        try:
+            for name in (self._config.path, f"{self._config.path}-wal", f"{self._config.path}-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    used += Path(name).stat().st_size
+            disk = shutil.disk_usage(Path(self._config.path).absolute().parent)
+        except OSError as error:
+            raise RetryError(f"log.path: its disk cannot be measured: {error}") from error
         return Storage(used, disk.free, disk.total)
 
     def limit_pages(self, pages: int | None) -> None:

@@ -44,8 +44,8 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
 def python_page() -> str:
     """Write the page."""
     parts = [
-        "# Python API\n\nWhat each public module's `__all__` names. All of `stream_al` but its "
-        "command line is pure: no broker, no clock, no thread."
+        "# Python API\n\nWhat each public module's `__all__` names. The engine and what it is made "
+        "of (`gate`, `learner`, `labels`) are pure: no broker, no clock, no thread."
     ]
     for title, modules in PUBLIC.items():
         parts.append(f"## {title}")

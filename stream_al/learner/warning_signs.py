@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -13,9 +14,18 @@ from stream_al.limits import Limits, difference, wilson
 from stream_al.records import Features
 from stream_al.training import Labelled
 
-__all__ = ["Sign", "SignName", "WarningSigns"]
+__all__ = ["MEANINGS", "Sign", "SignName", "WarningSigns"]
 
 SignName: TypeAlias = Literal["recall", "agreement", "calibration", "random-ahead", "concentrated"]
+
+MEANINGS: Mapping[SignName, str] = {
+    "recall": "the model finds one class less and less, and does not fall behind on the others",
+    "agreement": "annotators agree less about what is picked than about what is random",
+    "calibration": "probabilities are far from how often predictions are right",
+    "random-ahead": "random labels teach more than selected ones",
+    "concentrated": "the policy asks again and again about one region where labels teach nothing",
+}
+"""What each sign says when it is on, for people."""
 
 _ALPHA = 0.0027
 """That limits which are looked at again with each label miss, three standard errors: each look is

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["MESSAGE", "REFUSALS"]
+from typing import Literal, TypeAlias, get_args
 
-MESSAGE = (
+__all__ = ["KINDS", "REFUSALS", "Kind"]
+
+Kind: TypeAlias = Literal[
     "empty",
     "too-large",
     "not-json",
@@ -21,14 +23,15 @@ MESSAGE = (
     "bad-cloudevent",
     "schema-version",
     "no-features",
-)
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 """What can be wrong with a message, whoever reads it."""
 
 _STAGES = {
-    ("gate", "message"): MESSAGE,
+    ("gate", "message"): KINDS,
     ("gate", "decide"): ("features", "model"),
     ("ledger", "request"): ("unreadable", "not-opened"),
-    ("ledger", "label"): (*MESSAGE, "refused", "conflicting", "unknown"),
+    ("ledger", "label"): (*KINDS, "refused", "conflicting", "unknown"),
     ("annotator", "annotate"): ("unknown",),
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import math
-import os
 import shutil
 import subprocess
 import time
@@ -15,8 +14,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-import pytest
 from faults.managed import Managed
+from wanting import missing
 
 __all__ = ["Prometheus", "Series", "fetched", "needed", "problems"]
 
@@ -32,12 +31,9 @@ class Series(msgspec.Struct, frozen=True):
 
 def needed(program: str) -> str:
     """Find a program, or skip; what has to be there fails instead."""
-    if (path := shutil.which(program)) is not None:
-        return path
-    reason = f"no {program} to test with: apt-get install prometheus"
-    if os.environ.get("STREAM_AL_REQUIRE_KAFKA") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if (path := shutil.which(program)) is None:
+        missing(f"no {program} to test with: apt-get install prometheus")
+    return path
 
 
 def fetched(address: str, path: str) -> tuple[int, bytes]:

@@ -190,6 +190,14 @@ def test_every_metric_is_shown() -> None:
     assert {metric.name for metric in METRICS} - shown == set()
 
 
+def test_answers_over_time_are_all_answers() -> None:
+    """The groups that are stacked there hold every outcome, each of them once."""
+    (panel,) = (panel for panel in PANELS if panel.name == "labels: Answers over time")
+    groups = [re.findall(r'outcome=~?"([^"]*)"', each.text) for each in panel.expressions]
+    told = [outcome for (group,) in groups for outcome in group.split("|")]
+    assert sorted(told) == sorted(OURS["stream_al_labels_total"].values["outcome"])
+
+
 def test_the_most_important_comes_first() -> None:
     """The overview begins with query rate and rolling accuracy, as figures and as graphs."""
     overview = [panel for panel in PANELS if panel.dashboard == "overview"]

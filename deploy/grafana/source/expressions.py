@@ -18,6 +18,7 @@ __all__ = [
     "process_rate",
     "quantile",
     "rate",
+    "values",
 ]
 
 _DECLARED = {metric.name: metric for metric in METRICS}
@@ -50,6 +51,17 @@ def process(name: str, **where: str) -> str:
         f'{label}{"=~" if "|" in value else "="}"{value}"' for label, value in where.items()
     ]
     return f"{name}{{{', '.join([_CHOSEN, *matchers])}}}"
+
+
+def values(name: str, label: str) -> tuple[str, ...]:
+    """List all that a label may be, for one query each.
+
+    Examples
+    --------
+    >>> values("drift_alarms", "cause")
+    ('residual', 'error', 'features')
+    """
+    return _DECLARED[name].values[label]
 
 
 def over(name: str, *by: str, ago: str = "", **where: str) -> str:

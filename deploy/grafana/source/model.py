@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.source.expressions import increase, of, over, per_minute
+from deploy.grafana.source.expressions import increase, of, over, per_minute, values
 from deploy.grafana.source.frame import Panels, Row, framed
 from deploy.grafana.source.looks import BLUE, GREY, ORANGE, Query, limits
 from deploy.grafana.source.panels import figure, graph, listing, states
@@ -104,7 +104,7 @@ def _right() -> Panels:
         graph(
             "Accuracy since the last drift",
             "The same, counted from the last drift that called for a response: nothing before the "
-            "first one, and limits from 0 to 1 until there are answers since.",
+            "first one, nor until there are answers since the last.",
             "percentunit",
             *limits(
                 over("accuracy_since_drift_limit_ratio", limit="lower"),
@@ -165,7 +165,7 @@ def _learning() -> Row:
             "short",
             *(
                 Query(over("drift_alarms", cause=cause), cause)
-                for cause in ("residual", "error", "features")
+                for cause in values("drift_alarms", "cause")
             ),
             low=0,
             runbook="streamaldrift",
@@ -274,7 +274,7 @@ def _asking() -> Row:
             "cpm",
             *(
                 Query(per_minute("label_requests_total", reason=reason), reason)
-                for reason in ("policy", "explore", "both", "boost", "burst")
+                for reason in values("label_requests_total", "reason")
             ),
             low=0,
             stacked=True,

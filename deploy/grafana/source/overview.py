@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.source.expressions import any_of, increase, of, over, process, quantile, rate
+from deploy.grafana.source.expressions import (
+    any_of,
+    increase,
+    of,
+    over,
+    process,
+    quantile,
+    rate,
+    values,
+)
 from deploy.grafana.source.frame import Panels, Row, framed
 from deploy.grafana.source.looks import BLUE, GREEN, GREY, ORANGE, RED, Query, limits
 from deploy.grafana.source.panels import figure, graph, states
@@ -154,8 +163,8 @@ def _signs() -> Row:
             "Warning signs",
             "Reasons to distrust the asking or the figures. recall: a class is seldom found; "
             "agreement: annotators disagree on what is picked more than on what is explored; "
-            "calibration: probabilities are off; random-ahead: asking at random would teach as "
-            "much; concentrated: requests pile up in one region. All off is healthy.",
+            "calibration: probabilities are off; random-ahead: asking at random would teach more; "
+            "concentrated: requests pile up in one region. All off is healthy.",
             Query(over("warning", "sign"), "{{sign}}"),
             words={"0": ("off", GREY), "1": ("on", RED)},
             runbook="streamalsignrecall",
@@ -168,7 +177,7 @@ def _signs() -> Row:
             "short",
             *(
                 Query(over("drift_alarms", cause=cause), cause)
-                for cause in ("residual", "error", "features")
+                for cause in values("drift_alarms", "cause")
             ),
             low=0,
             runbook="streamaldrift",

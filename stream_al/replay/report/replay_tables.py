@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_al.learner.rare import Figure
+from stream_al.learner.warning_signs import MEANINGS
 from stream_al.records import request_id
 from stream_al.replay.prequential import Scores
 from stream_al.replay.report.elements import Child, Markup, element, figure_of, foreign, table
@@ -25,14 +26,6 @@ _NOT_ASKED = {
     "confident": "the policy declined: the score stayed below its threshold",
     "draw": "a randomised policy drew no",
     "budget": "the policy would have asked, but its tokens were used up",
-}
-
-_SIGNS = {
-    "recall": "the model falls behind on one class",
-    "agreement": "annotators agree less on what is picked than on what is random",
-    "calibration": "probabilities do not mean what they say",
-    "random-ahead": "random labels teach more than selected ones",
-    "concentrated": "the policy asks again and again where labels teach nothing",
 }
 
 
@@ -210,7 +203,7 @@ def warning_signs(report: Report) -> Markup:
     """Lay out the warning signs, on or not, and why."""
     rows = [
         [
-            [element("b", name), f": {_SIGNS[name]}"],
+            [element("b", name), f": {MEANINGS[name]}"],
             element("span", "on" if sign.on else "off", class_="on" if sign.on else "off"),
             foreign(sign.why),
         ]
