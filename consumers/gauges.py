@@ -78,33 +78,54 @@ class Gauges:
             self._history.add(Point.of(self._clock.now(), self._telemetry))
 
     def measure(self) -> None:
-        """Measure once."""
+        """Measure once; what the log has to be asked for comes last, as it may not answer."""
+        for role, machine in self._machines.items():
+            self._forget_what_left(role, machine)
+            if isinstance(machine, GateMachine):
+                self._measure_gate(machine)
+            elif isinstance(machine, LedgerMachine):
+                self._measure_ledger(machine)
         if (storage := self._log.storage()) is not None:
             self._telemetry.set("log_bytes", storage.used)
             self._telemetry.set("log_disk_free_bytes", storage.free)
             self._telemetry.set("log_disk_bytes", storage.disk)
         for role, machine in self._machines.items():
-            positions = machine.positions
-            # The loop forgets a partition too; a figure measured meanwhile would stay for ever.
-            for number in self._measured.get(role, set()) - {place.number for place in positions}:
-                self._telemetry.forget(role, number)
-            self._measured[role] = {place.number for place in positions}
-            for (topic, number), offset in positions.items():
-                bounds = self._log.bounds(topic, number)
-                place = (role, topic, str(number))
-                self._telemetry.set("consumer_lag_records", max(0, bounds.end - offset), *place)
-                stalled = bounds.end - bounds.stable
-                self._telemetry.set("last_stable_offset_lag_records", stalled, *place)
-            if isinstance(machine, GateMachine):
-                self._measure_gate(machine)
-            elif isinstance(machine, LedgerMachine):
-                since = machine.open_since
-                age = 0.0 if since is None else max(0.0, self._clock.now() - since)
-                self._telemetry.set("oldest_open_request_age_seconds", age)
-                if (expiry := machine.expiry) is not None:
-                    self._telemetry.set("request_expiry_seconds", expiry)
-                self._telemetry.set("open_requests", sum(machine.open_requests.values()))
-                self._telemetry.set("early_labels", sum(machine.early_labels.values()))
+            self._measure_lag(role, machine)
+
+    def _forget_what_left(self, role: str, machine: Machine) -> None:
+        """Forget partitions that are gone, as the loop does.
+
+        A figure that was measured meanwhile would stay for ever.
+        """
+        owned = {place.number for place in machine.positions}
+        for number in self._measured.get(role, set()) - owned:
+            self._telemetry.forget(role, number)
+        self._measured[role] = owned
+
+    def _measure_lag(self, role: str, machine: Machine) -> None:
+        for (topic, number), offset in machine.positions.items():
+            bounds = self._log.bounds(topic, number)
+            place = (role, topic, str(number))
+            self._telemetry.set("consumer_lag_records", max(0, bounds.end - offset), *place)
+            stalled = bounds.end - bounds.stable
+            self._telemetry.set("last_stable_offset_lag_records", stalled, *place)
+        if machine.follows is not None:
+            bounds = self._log.bounds(machine.follows, 0)
+            behind = max(0, bounds.stable - machine.next_followed)
+            self._telemetry.set("fold_lag_records", behind)
+            # A transaction that hangs there stops learning everywhere, and shows nowhere else.
+            stalled = bounds.end - bounds.stable
+            place = (role, machine.follows, "0")
+            self._telemetry.set("last_stable_offset_lag_records", stalled, *place)
+
+    def _measure_ledger(self, machine: LedgerMachine) -> None:
+        since, telemetry = machine.open_since, self._telemetry
+        age = 0.0 if since is None else max(0.0, self._clock.now() - since)
+        telemetry.set("oldest_open_request_age_seconds", age)
+        if (expiry := machine.expiry) is not None:
+            telemetry.set("request_expiry_seconds", expiry)
+        telemetry.set("open_requests", sum(machine.open_requests.values()))
+        telemetry.set("early_labels", sum(machine.early_labels.values()))
 
     def _measure_gate(self, machine: GateMachine) -> None:
         core, telemetry = machine.core, self._telemetry
@@ -114,12 +135,6 @@ class Gauges:
         telemetry.info("model_info", core.model.fold_id, core.config.learner.model)
         if self._snapshots is not None:
             telemetry.set("snapshot_age_seconds", self._snapshots.age)
-        if machine.follows is not None:
-            bounds, place = self._log.bounds(machine.follows, 0), (machine.follows, "0")
-            telemetry.set("fold_lag_records", max(0, bounds.stable - machine.next_followed))
-            # A transaction that hangs there stops learning everywhere, and shows nowhere else.
-            stalled = bounds.end - bounds.stable
-            telemetry.set("last_stable_offset_lag_records", stalled, machine.role, *place)
         told = None if fold.control is None else fold.control.at(self._clock.now())
         for action in ("pause", "boost"):
             telemetry.set("control", told == action, action)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,9 +20,13 @@ from stream_al.gate.why import why
 from stream_al.records import Prediction
 from stream_al.replay import explain as explaining
 
+if TYPE_CHECKING:
+    from consumers.log import Log
+
 __all__ = ["explain"]
 
 _file = click.Path(path_type=Path)
+_STEP = 1000
 
 
 @click.command(short_help="Say in plain words why an event was asked or not.")
@@ -98,9 +104,16 @@ def _live(config: Config, event_id: str) -> list[Prediction]:
         if topic not in topics:
             told = f"no topic {topic!r}; `stream-al doctor` says what is missing"
             raise ConfigError(told, "log.name")
-        rows = (
-            record.value or b""
-            for number in range(topics[topic].partitions)
-            for record in log.read(topic, number)
-        )
-        return explaining.pick_decisions(rows, event_id, topic, "`stream-al run`")
+        with progress_bar(None, "decisions") as advance:
+            rows = _told(log, topic, topics[topic].partitions, advance)
+            return explaining.pick_decisions(rows, event_id, topic, "`stream-al run`")
+
+
+def _told(
+    log: Log, topic: str, partitions: int, advance: Callable[[int], object] | None
+) -> Iterator[bytes]:
+    for number in range(partitions):
+        for read, record in enumerate(log.read(topic, number), 1):
+            if advance is not None and not read % _STEP:
+                advance(_STEP)
+            yield record.value or b""
