@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from consumers.testing.broker import Broker
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let sockets pass that kafka-python opened to no avail, and leaves to be collected."""
-    config.addinivalue_line("filterwarnings", "ignore:unclosed <s.*proto=6:ResourceWarning")
-
-
 @pytest.fixture(scope="session")
 def kafka_brokers(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
