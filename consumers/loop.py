@@ -68,7 +68,7 @@ class Loop:
     clock
         The time.
     between
-        Called once a round, while nothing is under way: snapshots, gauges.
+        Called once a round, while nothing is under way, and before it is closed: snapshots, gauges.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Loop:
         self._state = state
         self._clock = clock or Clock()
         self._between = between
+        self._stopped: Callable[[], bool] = lambda: False
         self._assignor = config.log.assignor if len(machine.inputs) == 1 else "range"
         self._member: Member | None = None
         self._follower = Follower(log, machine, state, self._clock, config.loop.fold_size)
@@ -144,6 +145,7 @@ class Loop:
         StopError, ConfigError
             As `step`.
         """
+        self._stopped = stopped
         try:
             while not stopped():
                 self.step()
@@ -153,6 +155,8 @@ class Loop:
     def close(self) -> None:
         """Give up what is open."""
         self._state.wait("stopped")
+        # First: a broker that does not answer may be waited for until the process is ended.
+        self._between()
         self._leave()
 
     def _round(self) -> bool:
@@ -333,7 +337,8 @@ class Loop:
         _log.warning("starting_over", role=self._machine.role, how=how, error=str(error))
         self._state.wait(str(error))
         self._to_restore |= {partition.number for partition in self._assigned}
-        if self._open and self._member is not None:
+        # A process that ends gives its transaction up as it leaves, and waits less for that.
+        if self._open and self._member is not None and not self._stopped():
             try:
                 with contextlib.suppress(RetryError, AbortError):
                     self._end_commit(self._member)

@@ -122,7 +122,7 @@ class Process:
             self._snapshots, self._gate = snapshots, gate
 
             def between() -> None:
-                snapshots.keep(gate.core.fold)
+                snapshots.keep(gate.core.fold, now=self.ended)
                 # Not before it has caught up: what held long ago would look like news.
                 if self.states["gate"].ready and (
                     (now := self._clock.monotonic()) >= self._reflect_at
@@ -205,8 +205,6 @@ class Process:
             self._health.close()
         if late:
             raise TimeoutError(f"{', '.join(late)}: still busy after loop.stop_timeout_s")
-        if self._snapshots is not None:
-            self._snapshots.keep(self._gate.core.fold, now=True)
         if self._own_log:
             self._log.close()
         if self._failure is not None:

@@ -12,6 +12,7 @@ import pytest
 from consumers.errors import AbortError, LogError, RebuildError, RetryError, StopError
 from consumers.gate import GateMachine
 from consumers.health import RoleState
+from consumers.introduction import configured
 from consumers.ledger import LedgerMachine
 from consumers.log import Batch, Out, Partition, Record
 from consumers.loop import Loop
@@ -21,7 +22,7 @@ from consumers.testing.simulated_broker import SimulatedBroker
 from consumers.testing.simulated_log import SimulatedLog
 from consumers.testing.simulated_storage import SimulatedClock
 from consumers.topics import Topics, specs
-from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig
+from stream_al.config import Config, GateConfig, LearnerConfig, LedgerConfig, LogConfig, LoopConfig
 from stream_al.metrics import PREFIX
 from stream_al.records import Decision, Label, Prediction, encode
 from stream_al.training import Closed, Labelled, decode_training
@@ -46,6 +47,18 @@ class Raises:
             if name == step and count > 0:
                 self.left[name, kind] -= 1
                 raise kind("injected")
+
+
+class Steps(Raises):
+    """Notes the steps, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def at(self, step: str) -> None:
+        self.seen.append(step)
+        super().at(step)
 
 
 class Bench:
@@ -91,6 +104,19 @@ def places(bench: Bench) -> list[tuple[int, int]]:
     decode = msgspec.json.Decoder(Prediction).decode
     found = (decode(record.value or b"") for record in bench.read(TOPICS.predictions))
     return [(prediction.partition, prediction.offset) for prediction in found]
+
+
+def salted(salt: int) -> Config:
+    """Return another configuration of the same fold."""
+    return msgspec.structs.replace(CONFIG, gate=GateConfig(salt=salt))
+
+
+def learn(bench: Bench, count: int, salt: int) -> None:
+    """Let the training log grow by so many records."""
+    writer = bench.log.writer()
+    for n in range(count):
+        writer.send(configured(salted(1000 * salt + n)))
+    writer.close()
 
 
 def events(bench: Bench) -> list[tuple[int, int]]:
@@ -317,4 +343,61 @@ def test_the_fold_is_bounded_and_goes_on_between_batches() -> None:
     versions = [decode(r.value or b"").model_version for r in bench.log.read(TOPICS.predictions, 0)]
     assert versions == sorted(versions)
     assert len(set(versions)) > 3
+    assert places(bench) == events(bench)
+
+
+def test_a_gate_joins_although_the_training_log_grows_all_the_time() -> None:
+    """What others write while it folds does not keep a gate from its partitions for ever."""
+    bench = Bench()
+    loop = bench.loop(GateMachine(CONFIG))
+    bench.feed(20)
+    for salt in range(30):
+        learn(bench, 1, salt)
+        loop.step()
+    assert places(bench) == events(bench)
+
+
+@pytest.mark.parametrize(("meanwhile", "left"), [(1, 10), (4, 10), (8, 80), (20, 200)])
+def test_how_far_a_gate_folds_before_it_joins(meanwhile: int, left: int) -> None:
+    """To within one piece of the end, where that comes nearer soon enough, else what there was."""
+    bench, config = Bench(), msgspec.structs.replace(CONFIG, loop=LoopConfig(fold_size=10))
+    settle(known := bench.loop(GateMachine(config), config), rounds=3)
+    known.close()
+    learn(bench, 100, 0)
+    gate = GateMachine(config)
+    loop = bench.loop(gate, config)
+    for salt in range(1, 200):
+        loop.step()
+        if loop._member is not None:
+            break
+        learn(bench, meanwhile, salt)
+    assert bench.log.bounds(TOPICS.training, 0).end - gate.next_followed <= left
+    assert gate.next_followed >= 100
+
+
+def test_a_gate_introduces_itself_once() -> None:
+    """A transaction that is open keeps it from reading its own record; it writes no second one."""
+    bench = Bench()
+    ledger = bench.log.member("ledger", [TOPICS.label_requests, TOPICS.labels])
+    ledger.send([configured(salted(1))])
+    loop = bench.loop(GateMachine(CONFIG))
+    bench.feed(20)
+    settle(loop, rounds=300)
+    assert places(bench) == events(bench)
+    keys = [record.key for record in bench.read(TOPICS.training, 1)]
+    assert keys.count(b"configured") == 1
+
+
+def test_a_loop_that_ends_keeps_what_it_has_before_it_waits_for_brokers() -> None:
+    """It aborts nothing by itself, which may take long: leaving gives up what is open."""
+    bench = Bench()
+    bench.faults = steps = Steps()
+    bench.feed(20)
+    loop = bench.loop(GateMachine(CONFIG))
+    loop._between = lambda: steps.seen.append("between")
+    steps.left["commit:before", AbortError] = 1
+    loop.run(lambda: "commit:before" in steps.seen)
+    assert steps.seen[-2:] == ["between", "close"]
+    assert "abort" not in steps.seen
+    settle(bench.loop(GateMachine(CONFIG)))
     assert places(bench) == events(bench)

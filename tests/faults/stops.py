@@ -14,7 +14,8 @@ from .sites import KafkaSite
 __all__ = ["ON_KAFKA", "STOPS"]
 
 _START_S = 60.0
-"""Until Python, several times over, has started on a machine that has other things to do."""
+"""Until Python, several times over, has started on a machine that has other things to do, and
+the gates have folded what was written since their snapshots."""
 
 _JOIN_S = 20.0
 """On the embedded log a second gate only waits."""
@@ -50,8 +51,8 @@ def stop_unreachable(run: LiveRun) -> None:
 
 
 def _bound_s(run: LiveRun) -> float:
-    """Who was away for longer than its session has to wait for the others', and they for it."""
-    return 2.0 * run.config.loop.session_timeout_s + _START_S
+    """Who comes back starts and folds; who does not, is waited for until its session ends."""
+    return run.config.loop.session_timeout_s + _START_S
 
 
 def _stoppable(run: LiveRun) -> list[Managed]:
