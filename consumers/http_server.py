@@ -34,6 +34,8 @@ _HEAD_BYTES = 16 * 1024
 
 _TEXT = "text/plain; charset=utf-8"
 
+_METHODS = ("GET", "HEAD")
+
 
 class Request(NamedTuple):
     """What is asked for, and by whom.
@@ -177,10 +179,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         if not super().parse_request():
             return False
-        if self.command != "GET":
-            self._reply(Answer(405, _TEXT, b"405 expected GET\n"))
+        if self.command not in _METHODS:
+            self._reply(Answer(405, _TEXT, b"405 expected GET or HEAD\n"))
             return False
         return True
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_GET(self) -> None:
         asked = Request(
@@ -200,9 +205,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for name, value in answer.headers:
             self.send_header(name, value)
         if answer.status == http.HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET")
+            self.send_header("Allow", ", ".join(_METHODS))
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: a probe every second is no news."""

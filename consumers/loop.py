@@ -358,6 +358,8 @@ class Loop:
         self._leave()
 
     def _assign(self, partitions: frozenset[Partition]) -> None:
+        if lost := sorted(f"{topic}:{n}" for topic, n in self._assigned - partitions):
+            _log.info("given_up", role=self._machine.role, partitions=lost)
         self._assigned = partitions
         count = len({partition.number for partition in partitions})
         self._telemetry.set("assigned_partitions", count, self._machine.role)

@@ -301,12 +301,15 @@ def adjudicate_another(records: Records) -> Records:
     return [*records, msgspec.structs.replace(again, offset=records[-1].offset + 1)]
 
 
-def letter(kind: str, to: Callable[[Record], Records]) -> Change:
-    """Put other records in the place of the last dead letter of a kind."""
+def letter(kind: str, to: Callable[[Record], Records], *, asked: bool = True) -> Change:
+    """Put other records in the place of the last dead letter of a kind, of a request or of none."""
 
     def change(records: Records) -> Records:
         at = max(
-            n for n, r in enumerate(records) if ("__dlq.errors.class", kind.encode()) in r.headers
+            n
+            for n, r in enumerate(records)
+            if ("__dlq.errors.class", kind.encode()) in r.headers
+            and (b'"request_id"' in (r.value or b"")) == asked
         )
         return [*records[:at], *to(records[at]), *records[at + 1 :]]
 
@@ -404,7 +407,7 @@ def all_asked(records: Records) -> Records:
         (TOPICS.labels, lambda records: [*records, *other_bytes(records)[-1:]], "neither used"),
         (LABEL_LETTERS, letter("conflicting", gone), "is no dead letter, not a dead letter (conf"),
         (LABEL_LETTERS, letter("conflicting", renamed), "is a dead letter (odd), not"),
-        (LABEL_LETTERS, letter("refused", gone), "which nobody asked for, is None"),
+        (LABEL_LETTERS, letter("refused", gone, asked=False), "which nobody asked for, is None"),
         (LABEL_LETTERS, letter("unknown", gone), "which is not open"),
         (TOPICS.label_requests, where(has(disagreed=True), gone), "is not asked again"),
         (

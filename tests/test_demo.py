@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -298,3 +301,42 @@ def test_baseline_says_how_far_it_is() -> None:
     steps: list[int] = []
     random_asking(open_source("cards:1234", CARDS), ("0", "1"), 0.1, progress=steps.append)
     assert sum(steps) == 1234
+
+
+def of_session(session: int) -> list[int]:
+    """List the processes of a session, those that have ended left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            state, _, _, its = (entry / "stat").read_text().rpartition(") ")[2].split()[:4]
+            if int(its) == session and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Whoever waits for its output does not wait for the helper of a demo that is gone."""
+    demo = subprocess.Popen(
+        [*PROCESS, "demo", "--events", "50000", "--rate", "1000"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 60.0
+        while len(of_session(demo.pid)) < 3:
+            assert demo.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        demo.kill()
+        demo.wait()
+        end = time.monotonic() + 30.0
+        while left := of_session(demo.pid):
+            assert time.monotonic() < end, left
+            time.sleep(0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(demo.pid, signal.SIGKILL)
+        demo.wait()

@@ -149,11 +149,19 @@ def test_other_paths_are_not_found(served: Served, path: str) -> None:
     assert (response.status, bool(body)) == (expected, True)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "BREW"])
-def test_only_get_is_allowed(served: Served, method: str) -> None:
-    """Every other method is 405 and says which one is allowed."""
+def test_a_head_is_that_of_the_answer(served: Served) -> None:
+    """HEAD gives status and length as GET does, and no body."""
+    whole, body = served.ask("/healthz")
+    response, nothing = served.ask("/healthz", "HEAD")
+    assert (response.status, nothing) == (whole.status, b"")
+    assert response.getheader("Content-Length") == str(len(body))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_only_reading_is_allowed(served: Served, method: str) -> None:
+    """Every other method is 405 and says which ones are allowed."""
     response, _ = served.ask("/healthz", method)
-    assert (response.status, response.getheader("Allow")) == (405, "GET")
+    assert (response.status, response.getheader("Allow")) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize(

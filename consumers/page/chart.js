@@ -61,7 +61,9 @@ export function draw(place, { title, words, lines, band = [], low, high, whole, 
   const from = Math.min(...times, to - 10);
   const bottom = Math.min(low, ...values);
   const top = Math.max(high, ...values);
-  const every = Math.max(step(top - bottom, 4, [1, 2, 2.5, 5, 10]), whole ? 1 : 0);
+  const every = whole
+    ? Math.max(step(top - bottom, 4, [1, 2, 5, 10]), 1)
+    : step(top - bottom, 4, [1, 2, 2.5, 5, 10]);
   const floor = Math.floor(bottom / every + 1e-9) * every;
   const ceiling = Math.max(floor + every, Math.ceil(top / every - 1e-9) * every);
   const x = (time) => LEFT + ((time - from) / (to - from)) * (width - LEFT - RIGHT);

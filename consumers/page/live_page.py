@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -49,8 +51,10 @@ _SHOWN = frozenset(
     {
         "accuracy_watermark_lag_events",
         "budget_burst_requests",
+        "assigned_partitions",
         "budget_ratio",
         "consumer_lag_records",
+        "control",
         "dead_letters_total",
         "early_labels",
         "labels_total",
@@ -67,6 +71,8 @@ _SHOWN = frozenset(
         "warning",
     }
 )
+_FRESH_S = 0.5
+
 _LONGEST = 120
 """Characters of a text from the stream; nobody reads more, and names may be as long as messages."""
 
@@ -105,6 +111,8 @@ class LivePage:
         self._gate = next(gates, None)
         self._history = history
         self._clock = clock
+        self._lock = threading.Lock()
+        self._written: dict[str | None, tuple[float, bytes]] = {}
         folder = resources.files(__package__)
         self._files = {
             path: Answer(200, kind, folder.joinpath(name).read_bytes(), _HEADERS)
@@ -114,12 +122,21 @@ class LivePage:
     def __call__(self, asked: Request) -> Answer | None:
         """Answer a request; None: there is no such path."""
         if asked.path == "/page.json":
-            return Answer(200, _JSON, msgspec.json.encode(self._told(asked)), _HEADERS)
+            return Answer(200, _JSON, self._figures(refusal(self._config.serve, asked)), _HEADERS)
         return self._files.get(asked.path)
 
-    def _told(self, asked: Request) -> dict[str, Any]:
+    def _figures(self, refused: str | None) -> bytes:
+        """Write the figures, or give them as they were a moment ago: many may look at once."""
+        now = self._clock.monotonic()
+        with self._lock:
+            written, body = self._written.get(refused, (-math.inf, b""))
+            if now - written > _FRESH_S:
+                body = msgspec.json.encode(self._told(refused))
+                self._written[refused] = now, body
+        return body
+
+    def _told(self, refused: str | None) -> dict[str, Any]:
         serve, now = self._config.serve, self._clock.now()
-        refused = refusal(serve, asked)
         return {
             "name": self._config.log.name,
             "instance": self._config.log.instance,

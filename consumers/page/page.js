@@ -160,7 +160,9 @@ function showWarnings(told) {
   const named = (chosen) => signs.filter(chosen).map(([, labels]) => labels.sign);
   const on = named(([, , value]) => value > 0);
   const off = named(([, , value]) => value === 0);
-  byId("warnings-off").textContent = off.length ? `Off: ${off.join(", ")}.` : "";
+  byId("warnings-off").replaceChildren(
+    ...off.map((name) => element("li", `${name}, not on: ${told.warnings[name]?.why ?? ""}`)),
+  );
   show("warnings-on", on.length, String);
   byId("warnings-on").className = on.length ? "bad" : "good";
   show("warnings-known", signs.length, String);
@@ -220,6 +222,12 @@ function showHealth(told) {
     const [text, kind] = state(found);
     return element("span", `${role} ${text}`, kind);
   });
+  for (const [action, text] of [["pause", "paused by an operator"], ["boost", "boosted by an operator"]]) {
+    if (figure(told, "control", { action })) said.push(element("span", text, "waits"));
+  }
+  if (figure(told, "assigned_partitions", { role: "gate" }) === 0) {
+    said.push(element("span", "no partition is this gate's: its figures are of when it had some", "waits"));
+  }
   const on = figure(told, "warning");
   if (known(on)) {
     said.push(element("span", `${on || "no"} warning ${on === 1 ? "sign" : "signs"}`, on ? "bad" : "good"));

@@ -45,7 +45,9 @@ def to_toml(config: Config) -> str:
 
     Examples
     --------
-    >>> print("\n".join(to_toml(Config()).splitlines()[-2:]))
+    >>> lines = to_toml(Config()).splitlines()
+    >>> at = lines.index("stale_s = 60.0")
+    >>> print("\n".join(lines[at - 1 : at + 1]))
     # A process whose last round is older than this is not healthy.
     stale_s = 60.0
     """

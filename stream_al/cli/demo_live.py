@@ -138,8 +138,8 @@ class Live:
         feeding = threading.Thread(target=feed.run, args=(self._source.rows(),), daemon=True)
         began = self._clock.monotonic()
         process.start()
-        feeding.start()
         try:
+            feeding.start()
             while not process.wait(_LOOK_S):
                 look(self._look(feed.sent, began))
                 if not feeding.is_alive() and process.idle:
@@ -150,7 +150,8 @@ class Live:
             process.stop()
             raise
         finally:
-            feeding.join()
+            if feeding.ident is not None:
+                feeding.join()
             writer.close()
         look(msgspec.structs.replace(self._look(feed.sent, began), ended=True))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
 
 import msgspec
 
@@ -83,7 +86,8 @@ def baselines(events: int, seed: int) -> Iterator[Callable[[], tuple[DemoRun, De
     """
     spec = f"cards:{events}:{seed}"
     # Not forked: this process has threads, or is about to.
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
     try:
         runs = [pool.submit(_play_random, spec, seed, ratio) for ratio in (BUDGET, MANY)]
         yield lambda: (runs[0].result(), runs[1].result())
@@ -101,6 +105,21 @@ def live_run(live: Live, look: Callable[[Look], object]) -> DemoRun:
         metrics=scores.whole(),
         metrics_second_half=scores.second_half(),
     )
+
+
+def _end_with_parent() -> None:
+    """See that this process ends when its parent does, whatever ended that.
+
+    It would wait for work for ever, for it holds both ends of the pipe that work comes by.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_end, args=(parent,), daemon=True).start()
+
+
+def _wait_and_end(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _play_random(spec: str, seed: int, ratio: float) -> DemoRun:
