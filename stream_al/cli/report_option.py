@@ -20,7 +20,8 @@ report_option = click.option(
     "page",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="OUT.html",
-    help="Write a page for people: charts, tables, configuration. Needs the extra `report`.",
+    help="Write a page for people: charts, tables, configuration; replaces what is there. Needs "
+    "the extra `report`.",
 )
 """The flag; the command receives ``page: Path | None``."""
 

@@ -165,7 +165,9 @@ def differences(
         name,
         draw,
         title=f"Difference from the first arm at budget {cells[0].budget:.4g}",
-        told="Mean and 95 % interval over paired seeds; one that touches 0 shows no difference.",
+        told="Mean and 95 % interval over paired seeds; one that touches 0 shows no difference."
+        if any(found.low is not None for found, _ in told)
+        else "Mean over paired seeds, too few for an interval: they show no difference yet.",
         lines=[line for _, line in told],
         height=0.9 + 0.35 * len(told),
     )
