@@ -10,7 +10,6 @@ QUIET = {
     "StreamAlPausedForLong": "nobody paused it",
     "StreamAlThresholdUseless": "buckets begin full",
     "StreamAlLabelsLate": "answers take seconds",
-    "StreamAlRequestsNearExpiry": "requests expire after seconds, not a week",
     "StreamAlQueueOverCapacity": "some hundred requests are open",
     "StreamAlNoLabels": "answers come all the time",
     "StreamAlWatermarkBehind": "requests end after seconds",
@@ -38,6 +37,7 @@ QUIET = {
 
 UNDECIDED = {
     "StreamAlAccuracyBelowTarget": "the model has just begun to learn",
+    "StreamAlRequestsNearExpiry": "requests expire after seconds, so some are near it",
     "StreamAlNaiveFarOff": "the model has just begun to learn",
     "StreamAlMiscalibrated": "the model has just begun to learn",
     "StreamAlSignRecall": "fraud is rare, and the stream changes half-way",
