@@ -12,7 +12,7 @@ from consumers.errors import LogError
 from consumers.gate import GateMachine
 from consumers.insight_gauges import tell_insight
 from consumers.ledger import LedgerMachine
-from consumers.log import Log
+from consumers.log import Bounds, Log
 from consumers.machine import Machine
 from consumers.page.history import History, Point
 from consumers.snapshots import Snapshots
@@ -104,19 +104,20 @@ class Gauges:
 
     def _measure_lag(self, role: str, machine: Machine) -> None:
         for (topic, number), offset in machine.positions.items():
-            bounds = self._log.bounds(topic, number)
+            end = self._bounds(role, topic, number).end
             place = (role, topic, str(number))
-            self._telemetry.set("consumer_lag_records", max(0, bounds.end - offset), *place)
-            stalled = bounds.end - bounds.stable
-            self._telemetry.set("last_stable_offset_lag_records", stalled, *place)
+            self._telemetry.set("consumer_lag_records", max(0, end - offset), *place)
         if machine.follows is not None:
-            bounds = self._log.bounds(machine.follows, 0)
-            behind = max(0, bounds.stable - machine.next_followed)
-            self._telemetry.set("fold_lag_records", behind)
             # A transaction that hangs there stops learning everywhere, and shows nowhere else.
-            stalled = bounds.end - bounds.stable
-            place = (role, machine.follows, "0")
-            self._telemetry.set("last_stable_offset_lag_records", stalled, *place)
+            stable = self._bounds(role, machine.follows, 0).stable
+            self._telemetry.set("fold_lag_records", max(0, stable - machine.next_followed))
+
+    def _bounds(self, role: str, topic: str, number: int) -> Bounds:
+        """Ask for a partition's offsets, and tell how many of them a transaction holds up."""
+        bounds = self._log.bounds(topic, number)
+        stalled = bounds.end - bounds.stable
+        self._telemetry.set("last_stable_offset_lag_records", stalled, role, topic, str(number))
+        return bounds
 
     def _measure_ledger(self, machine: LedgerMachine) -> None:
         since, telemetry = machine.open_since, self._telemetry

@@ -261,24 +261,10 @@ class Page:
         """Return the text of an element as it is shown."""
         return str(self.evaluate(f"document.querySelector({_quoted(selector)}).innerText"))
 
-    def screenshot(self, file: Path, *, whole: bool = True) -> None:
-        """Write a PNG of the whole page, or of what the window shows."""
-        told = self.call(
-            "Page.captureScreenshot",
-            format="png",
-            captureBeyondViewport=whole,
-            **({"clip": self._clip()} if whole else {}),
-        )
-        file.write_bytes(base64.b64decode(told["data"]))
-
     def pdf(self, file: Path) -> None:
         """Write what would be printed, on A4."""
         told = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
         file.write_bytes(base64.b64decode(told["data"]))
-
-    def _clip(self) -> dict[str, float]:
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        return {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
 
     def _prepare(self, width: int, height: int, scheme: str, media: str) -> None:
         for domain in ("Page", "Network", "Runtime", "Log"):

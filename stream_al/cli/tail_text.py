@@ -176,7 +176,6 @@ def _of_request(row: LabelRequest) -> str:
 
 
 def _of_label(row: Label) -> str:
-    by = f", by {row.annotator}" if row.annotator else ""
     weight = f", weight {row.weight:g}" if row.weight != 1 else ""
     told = {
         "skip": "cannot be told",
@@ -184,7 +183,13 @@ def _of_label(row: Label) -> str:
         "retract": "is withdrawn",
         "revise": f"is {row.label} after all",
     }.get(row.kind, f"is {row.label}")
-    return f"{row.request_id} {told}{by}{weight}" + (f": {row.comment}" if row.comment else "")
+    return f"{row.request_id} {told}{_by(row.annotator)}{weight}" + (
+        f": {row.comment}" if row.comment else ""
+    )
+
+
+def _by(name: str) -> str:
+    return f", by {name}" if name else ""
 
 
 def _of_training(row: TrainingRecord) -> str:
@@ -195,20 +200,18 @@ def _of_training(row: TrainingRecord) -> str:
         return f"observed  {_place(row)}  {len(row.features)} features"
     if isinstance(row, Labelled):
         guessed = _guess(row.prediction, row.probabilities)
-        by = f", by {row.annotator}" if row.annotator else ""
-        return f"labelled  {_place(row)} is {row.label}{by}  predicted {guessed}"
+        return f"labelled  {_place(row)} is {row.label}{_by(row.annotator)}  predicted {guessed}"
     if isinstance(row, Closed):
         return f"closed  {_place(row)}  {row.reason}"
     if isinstance(row, Gold):
-        by = f", by {row.annotator}" if row.annotator else ""
         answered = "none" if row.label is None else row.label
-        return f"gold  {row.request_id} is {row.known}, answered {answered}{by}"
+        return f"gold  {row.request_id} is {row.known}, answered {answered}{_by(row.annotator)}"
     if isinstance(row, Unsolicited):
         return f"unsolicited  {_place(row)} is {row.label}  {len(row.features)} features"
     if isinstance(row, Flagged):
-        by = f", by {row.annotator}" if row.annotator else ""
-        return f"flagged  {row.request_id}{by}" + (f": {row.comment}" if row.comment else "")
-    by = f", by {row.by}" if row.by else ""
+        comment = f": {row.comment}" if row.comment else ""
+        return f"flagged  {row.request_id}{_by(row.annotator)}{comment}"
+    by = _by(row.by)
     why = f": {row.why}" if row.why else ""
     until = "" if row.until is None else f" until {_moment(row.until)}"
     if isinstance(row, Voided):
