@@ -126,6 +126,7 @@ def run_page(page: Path, folder: Path, brokers: str | None) -> Run:
         ]
     script += [f"printf '{_PROMPT}%s\\n' {len(commands)}", ""]
     (folder / ".page.sh").write_text("\n".join(script))
+    hung = ""
     with (folder / ".output").open("w+b") as output:
         shell = subprocess.Popen(
             ["bash", ".page.sh"],
@@ -139,14 +140,14 @@ def run_page(page: Path, folder: Path, brokers: str | None) -> Run:
         try:
             shell.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            pass
+            hung = f"\nnot at its end within {_TIMEOUT_S:g} s"
         finally:
             _end(shell)
         output.seek(0)
         told = output.read().decode(errors="replace")
     reached = max((int(each) for each in re.findall(rf"{_PROMPT}(\d+)", told)), default=0)
     failed = commands[reached] if reached < len(commands) else None
-    return Run(tuple(commands[:reached]), failed, told.replace(_PROMPT, "== block "))
+    return Run(tuple(commands[:reached]), failed, told.replace(_PROMPT, "== block ") + hung)
 
 
 def _replacements(commands: list[Block], brokers: str | None) -> dict[str, str]:
