@@ -12,7 +12,7 @@ from stream_al.config import (
     ReplayConfig,
     SourceConfig,
 )
-from stream_al.errors import ConfigError, InputError, SnapshotError, StreamAlError
+from stream_al.errors import ConfigError, InputError, ModelError, SnapshotError, StreamAlError
 from stream_al.records import Decision, Event, Label, LabelRequest, Prediction
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "Label",
     "LabelRequest",
     "LearnerConfig",
+    "ModelError",
     "Prediction",
     "ReplayConfig",
     "SnapshotError",

@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from stream_al.config import Config, decision_hash, validate
-from stream_al.errors import InputError
+from stream_al.errors import InputError, ModelError, StreamAlError
 from stream_al.gate.gate import Gate, GateState, Told
 from stream_al.gate.policies import Policy
 from stream_al.gate.scores import Score
@@ -72,6 +72,8 @@ class Core:
         ------
         InputError
             If the partition's offsets do not grow.
+        ModelError
+            If the user's own model raises something.
         """
         decisions: list[Decision] = []
         self.decide_into(decisions, (event,), now, None)
@@ -99,6 +101,8 @@ class Core:
         ------
         InputError
             If a partition's offsets do not grow; the events before are decided.
+        ModelError
+            If the user's own model raises something; the events before are decided.
         """
         decisions: list[Decision] = []
         self.decide_into(decisions, events, now, until)
@@ -162,11 +166,21 @@ class Core:
                 try:
                     p = predict(event.features) if predicted is None else predicted[place]
                     decision = decide(state, event, p, prior, stamp, weigh, at, told)
-                except (TypeError, OverflowError) as error:
+                except StreamAlError:
+                    raise
+                # A user's model may raise anything at all; else, two kinds are the event's fault.
+                except Exception as error:
+                    which = f"event {event.offset} in partition {partition} of {topic!r}"
+                    if learner.own:
+                        raise ModelError(
+                            f"model {learner.own!r} cannot predict {which}: "
+                            f"{type(error).__name__}: {error}"
+                        ) from error
+                    if not isinstance(error, TypeError | OverflowError):
+                        raise
                     raise InputError(
-                        f"event {event.offset} in partition {partition} of {topic!r}: {error}; "
-                        "expected features that are finite numbers, text or booleans of Python's "
-                        "own"
+                        f"{which}: {error}; expected features that are finite numbers, text or "
+                        "booleans of Python's own"
                     ) from error
                 decisions.append(decision)
                 if until is not None and until(decision):

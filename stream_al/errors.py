@@ -6,7 +6,7 @@ expected, and carries the exit code that a command line ends with.
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "InputError", "SnapshotError", "StreamAlError"]
+__all__ = ["ConfigError", "InputError", "ModelError", "SnapshotError", "StreamAlError"]
 
 
 class StreamAlError(Exception):
@@ -15,7 +15,7 @@ class StreamAlError(Exception):
     Attributes
     ----------
     exit_code
-        What a command ends with: 2 usage or configuration, 3 bad input, 4 anything else.
+        What a command ends with: 2 usage, configuration or model, 3 bad input, 4 anything else.
     """
 
     exit_code = 4
@@ -70,6 +70,12 @@ class InputError(StreamAlError):
         if column is not None:
             parts.append(f"column {column!r}")
         super().__init__(f"{', '.join(parts)}: {what}" if parts else what)
+
+
+class ModelError(StreamAlError):
+    """The user's own model raised something: mend the model and start again."""
+
+    exit_code = 2
 
 
 class SnapshotError(StreamAlError):

@@ -341,7 +341,7 @@ def test_version_and_help_exit_0() -> None:
     for line in (
         "  replay   Play a recorded stream",
         "    0    fine\n",
-        "    2    usage or configuration\n",
+        "    2    usage, configuration, or a model of your own\n",
         "    5    must not go on; may be started again\n",
         "    141  ",
     ):

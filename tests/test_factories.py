@@ -14,7 +14,7 @@ from river import base, compose, feature_extraction, linear_model, preprocessing
 
 from stream_al.config import Config, GateConfig, LearnerConfig
 from stream_al.engine import Engine
-from stream_al.errors import ConfigError
+from stream_al.errors import ConfigError, ModelError
 from stream_al.learner.committee import Committee
 from stream_al.records import Event, Features, Label
 
@@ -276,6 +276,41 @@ def test_modules_that_cannot_be_imported_are_refused(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=f"cannot load '{name}:factory'"):
         Committee(LearnerConfig(model=f"{name}:factory"))
+
+
+class Fussy(base.Classifier):  # type: ignore[misc]
+    """Predicts no number from ten on, and learns none from five on."""
+
+    def learn_one(self, x: Features, y: Any) -> None:  # noqa: ARG002
+        """Learn nothing."""
+        if float(x["a"]) >= 5:
+            raise KeyError("too large to learn")
+
+    def predict_proba_one(self, x: Features) -> dict[Any, float]:
+        """Know nothing."""
+        if float(x["a"]) >= 10:
+            raise TypeError("too large to predict")
+        return {True: 0.5, False: 0.5}
+
+
+def fussy() -> Any:
+    """Make a pipeline whose classifier sees numbers as they are."""
+    return compose.Select("a") | Fussy()
+
+
+def test_what_a_model_of_ones_own_cannot_do_is_said_of_it_and_of_the_event() -> None:
+    """What a user's model raises is told as its own failure, with the event or the record."""
+    config = LearnerConfig(model=here("fussy"), classes=("x", "y"))
+    engine = Engine(Config(gate=GateConfig(budget=1.0, burst=9.0), learner=config))
+    request = engine.decide_one(Event(offset=0, features={"a": 1.0})).request
+    assert request is not None
+    engine.learn_one(Label(request_id=request.request_id, label="x"))
+    with pytest.raises(ModelError, match=r"fussy' cannot predict event 1 in .*: TypeError: too la"):
+        engine.decide_one(Event(offset=1, features={"a": 10.0}))
+    request = engine.decide_one(Event(offset=2, features={"a": 5.0})).request
+    assert request is not None
+    with pytest.raises(ModelError, match=r"cannot learn from .* record \d+: KeyError: 'too large"):
+        engine.learn_one(Label(request_id=request.request_id, label="x"))
 
 
 def test_an_engine_runs_on_a_model_of_ones_own() -> None:

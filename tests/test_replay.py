@@ -243,9 +243,13 @@ def test_recordings_appear_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [["--decisions"], ["--training"]])
 def test_a_replay_never_writes_over_what_it_reads(tmp_path: Path, flags: list[str]) -> None:
-    """An output that is the source, or the other output, is a usage error and harms nothing."""
+    """An output that is the source, the other output or nowhere is a usage error, harmlessly."""
     stream, out = tmp_path / "s.csv", str(tmp_path / "out.jsonl")
     stream.write_text("x,label\n1,0\n")
+    gone = str(tmp_path / "gone" / "out.jsonl")
+    result = CliRunner().invoke(application, ["replay", str(stream), *flags, gone])
+    assert result.exit_code == 2
+    assert f"{flags[0]}: {gone} cannot be written: No such file or directory" in result.stderr
     for more in ([*flags, str(stream)], ["--decisions", out, "--training", out]):
         result = CliRunner().invoke(application, ["replay", str(stream), *more])
         assert result.exit_code == 2

@@ -98,7 +98,7 @@ _EPILOG = f"""\b
 Exit codes:
   0    fine
   1    the check found differences, or the doctor an error
-  2    usage or configuration
+  2    usage, configuration, or a model of your own
   3    bad input
   4    anything else
   5    must not go on; may be started again

@@ -70,7 +70,11 @@ def replay(
     refuse_clashes(source, outputs)
     config = settings.config
     stream = open_source(source, config.source, config.learner.classes, config.replay.limit)
-    with whole_file(decisions) as out, whole_file(training) as log, report_file(page) as html:
+    with (
+        whole_file(decisions, "--decisions") as out,
+        whole_file(training, "--training") as log,
+        report_file(page) as html,
+    ):
         run = Replay(config, decisions=out, training=log)
         length = _length(stream, events)
         if html is not None and length is None:

@@ -41,9 +41,5 @@ def report_file(path: Path | None) -> Iterator[BinaryIO | None]:
     if str(path) == "-":
         raise ConfigError("expected a file: standard output has the results", "--report")
     require_matplotlib()
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(whole_file(path))
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}", "--report") from error
+    with whole_file(path, "--report") as file:
         yield file

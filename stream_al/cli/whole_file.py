@@ -38,19 +38,29 @@ def refuse_clashes(source: str, outputs: Mapping[str, Path | None]) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path | None) -> Iterator[BinaryIO | None]:
-    """Open a file that appears whole when the block ends well, and not at all otherwise."""
+def whole_file(path: Path | None, flag: str) -> Iterator[BinaryIO | None]:
+    """Open a file that appears whole when the block ends well, and not at all otherwise.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written; `flag` is what names it.
+    """
     if path is None:
         yield None
-    elif path.exists() and not path.is_file():
-        # A device or a pipe cannot be put in place afterwards.
-        with path.open("wb") as file:
+        return
+    # A device or a pipe cannot be put in place afterwards.
+    in_place = path.exists() and not path.is_file()
+    part = path if in_place else path.with_name(f".{path.name}.part")
+    try:
+        file = part.open("wb")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}", flag) from error
+    try:
+        with file:
             yield file
-    else:
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                yield file
+        if not in_place:
             part.replace(path)
-        finally:
+    finally:
+        if not in_place:
             part.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from stream_al.learner.calibration import Calibrator, PoolCalibrator, log_odds
 from stream_al.learner.encoder import StandardEncoder
 from stream_al.learner.linear import LinearMember, LinearPlan
 from stream_al.learner.memories import Balanced, Memory, Nothing, Past, Recent
-from stream_al.learner.models import Encoded, Model, find_factory, make_encoder
+from stream_al.learner.models import PRESETS, Encoded, Model, find_factory, make_encoder
 from stream_al.records import Features
 
 __all__ = ["Committee", "Member", "plain_member"]
@@ -86,10 +86,13 @@ class Committee:
         The members' shares of the prediction.
     labels
         Labels learnt from so far.
+    own
+        The user's own model, as it is named; empty for a preset.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
         self._config = config
+        self.own = "" if config.model in PRESETS else config.model
         self.classes: list[str] = list(config.classes)
         factory = find_factory(config.model)
         self._encoder = make_encoder(config.model)

@@ -12,7 +12,7 @@ import numpy as np
 import river
 
 from stream_al.config import LearnerConfig, content_hash, decision_hash
-from stream_al.errors import ConfigError, InputError
+from stream_al.errors import ConfigError, InputError, ModelError, StreamAlError
 from stream_al.learner.committee import Committee
 from stream_al.learner.monitor import Monitor
 from stream_al.records import ModelStamp, Observed, encode
@@ -193,6 +193,8 @@ class Fold:
             If the log is to be folded in another way than this configuration's.
         Refold
             If records before it are not to count: this fold is not to be used any more.
+        ModelError
+            If the user's own model raises something; the fold is not to be used any more.
         """
         if offset < self.next_offset:
             raise InputError(
@@ -212,7 +214,18 @@ class Fold:
             raise Refold(Fold(self.config, (*self._voided, (offset, record))))
         counted, said = self._counted(offset, record, raw)
         if counted is not None:
-            self._take(offset, counted)
+            try:
+                self._take(offset, counted)
+            except StreamAlError:
+                raise
+            # A user's model may raise anything at all; what else raises is ours to mend.
+            except Exception as error:
+                if not self.learner.own:
+                    raise
+                raise ModelError(
+                    f"model {self.learner.own!r} cannot learn from the training log's record "
+                    f"{offset}: {type(error).__name__}: {error}"
+                ) from error
         self._digest.add(offset, said)
         self.next_offset, self.last = offset + 1, raw
         self.stamp = ModelStamp(self.stamp.fold_id, offset + 1, self._digest.text)
