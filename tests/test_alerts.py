@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from wanting import missing
+from observed.prometheus import needed
+from observed.shown import THEIRS, groups
 
 from stream_al.cli.app import application
 from stream_al.metrics import METRICS
@@ -23,20 +23,6 @@ RULES = [FOLDER / name for name in ("targets.yaml", "rules.yaml", "alerts.yaml")
 UNIT_TESTS = sorted((FOLDER / "tests").glob("*.yaml"))
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 URL = "https://github.com/stream-al/stream-al/blob/main/docs/runbook.md#"
-
-FOREIGN = {
-    "up",
-    "process_start_time_seconds",
-    "process_resident_memory_bytes",
-}
-"""What Prometheus and its client bring."""
-
-
-def groups(path: Path) -> list[dict[str, Any]]:
-    """Return the groups of a file of rules."""
-    found: list[dict[str, Any]] = yaml.safe_load(path.read_text())["groups"]
-    return found
-
 
 ALL = [rule for path in RULES for group in groups(path) for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in ALL if "alert" in rule}
@@ -61,12 +47,8 @@ def named(expression: str) -> set[str]:
 
 def promtool(*arguments: str | Path) -> None:
     """Run promtool; what it says is shown where it fails."""
-    program = shutil.which("promtool")
-    if program is None:
-        missing("no promtool: apt-get install prometheus")
-    done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    command = [needed("promtool"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -148,7 +130,7 @@ def test_only_what_is_there_is_asked_for(rule: dict[str, Any]) -> None:
     """Expressions name declared metrics and recorded rules, with labels that these have."""
     expression = rule["expr"]
     for name in named(expression):
-        assert name in DECLARED or name in RECORDS or name in FOREIGN, name
+        assert name in DECLARED or name in RECORDS or name in THEIRS, name
         if name in DECLARED:
             metric = DECLARED[name]
             for label, values in re.findall(rf'\b{name}\{{(\w+)!?=~?"([^"]*)"', expression):

@@ -13,10 +13,12 @@ import yaml
 __all__ = [
     "DASHBOARDS",
     "RULES",
+    "THEIRS",
     "Expression",
     "Panel",
     "Rule",
     "filled",
+    "groups",
     "marks",
     "panels",
     "rules",
@@ -32,6 +34,16 @@ RULES = [
     for path in sorted((_DEPLOY / "prometheus").glob("*.yaml"))
     if "groups" in yaml.safe_load(path.read_text())
 ]
+
+THEIRS = {
+    "up",
+    "process_start_time_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_max_fds",
+}
+"""What Prometheus and its client bring."""
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -108,11 +120,17 @@ def marks() -> dict[str, str]:
     }
 
 
+def groups(path: Path) -> list[dict[str, Any]]:
+    """Return the groups of a file of rules."""
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text())["groups"]
+    return found
+
+
 def rules() -> list[Rule]:
     """List all rules of all groups of all files."""
     found = []
     for path in RULES:
-        for group in yaml.safe_load(path.read_text())["groups"]:
+        for group in groups(path):
             for rule in group["rules"]:
                 alert = "alert" in rule
                 found.append(Rule(rule["alert" if alert else "record"], str(rule["expr"]), alert))

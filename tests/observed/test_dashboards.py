@@ -16,7 +16,7 @@ from deploy.grafana.source import FOLDER, written
 from deploy.grafana.source.links import RUNBOOK
 from stream_al.metrics import METRICS, Metric
 
-from .shown import marks, panels, rules
+from .shown import THEIRS, marks, panels, rules
 
 ROOT = Path(__file__).resolve().parents[2]
 PANELS = list(panels())
@@ -25,14 +25,6 @@ EXPRESSIONS = [
     *marks().items(),
 ]
 OURS = {metric.full_name: metric for metric in METRICS}
-THEIRS = {
-    "up",
-    "process_start_time_seconds",
-    "process_resident_memory_bytes",
-    "process_cpu_seconds_total",
-    "process_open_fds",
-    "process_max_fds",
-}
 VARIABLES = {"datasource", "job", "instance"}
 BUILT_IN = {"__interval", "__interval_ms", "__rate_interval", "__range"}
 
