@@ -420,14 +420,31 @@ def test_closed_standard_output_ends_quietly() -> None:
     assert (ended.returncode, ended.stderr) == (141, b"")
 
 
-def test_interrupt_ends_with_one_line() -> None:
-    """Control-C in a running process ends it with one line and exit code 130."""
+RUNNING = "probe = click.Command('p', callback=lambda: (click.echo('up'), signal.pause()))\n"
+IMPORTING = """
+class Swallowing(type(sys)):
+    def __getattr__(self, name):
+        try:
+            click.echo("up")
+            signal.pause()
+        except KeyboardInterrupt:
+            pass
+        return click.Command("p")
+
+
+sys.modules["__main__"] = Swallowing("__main__")
+"""
+
+
+@pytest.mark.parametrize("then", [RUNNING, IMPORTING], ids=["running", "importing"])
+def test_interrupt_ends_with_one_line(then: str) -> None:
+    """Control-C ends a process with one line and exit code 130, whatever an import swallows."""
     body = (
         "import signal, sys, click\n"
         "from stream_al.cli import app\n"
         # What was started in the background of a script inherits that this signal is ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "probe = click.Command('p', callback=lambda: (click.echo('up'), signal.pause()))\n"
+        f"{then}"
         "app._COMMANDS['demo'] = ('__main__:probe', '')\n"
         "sys.argv[1:] = ['demo']\n"
         "app.main()\n"

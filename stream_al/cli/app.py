@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from threading import current_thread, main_thread
 from typing import NoReturn
 
 import click
@@ -119,13 +121,34 @@ class _Application(click.Group):
         if name is None or command is None:
             return name, command, rest
         module, _, attribute = _COMMANDS[name][0].partition(":")
-        return name, getattr(importlib.import_module(module), attribute), rest
+        with _heeding_interrupts():
+            return name, getattr(importlib.import_module(module), attribute), rest
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: object
     ) -> NoReturn:
         """Run a command line and exit; click's own would end with other exit codes."""
         sys.exit(_run(self, sys.argv[1:] if args is None else args, prog_name or _NAME))
+
+
+@contextlib.contextmanager
+def _heeding_interrupts() -> Iterator[None]:
+    """End at once when interrupted: imports may swallow an exception, and nothing began."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(*_: object) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.write(2, b"error: interrupted\n")
+    os._exit(_INTERRUPTED)
 
 
 def _run(group: click.Group, arguments: Sequence[str], name: str) -> int:
