@@ -13,7 +13,7 @@ from stream_al.labels.ledger import Ledger
 from stream_al.labels.outcomes import Open, Outcome, Past
 from stream_al.records import LabelRequest, encode
 
-__all__ = ["Early", "LedgerState"]
+__all__ = ["Early", "LedgerState", "open_requests"]
 
 _POSITION = b"position"
 
@@ -53,6 +53,18 @@ class _Position(msgspec.Struct, frozen=True, tag="position", tag_field="state"):
 _decode = msgspec.json.Decoder(Early | _Open | _Ended | _Position).decode
 
 
+def open_requests(entries: Iterable[Record]) -> list[Open]:
+    """List what is open by a changelog, in the order of opening."""
+    found = [entry for entry in _last(entries).values() if isinstance(entry, _Open)]
+    return [entry.entry for entry in sorted(found, key=lambda entry: entry.number)]
+
+
+def _last(entries: Iterable[Record]) -> dict[bytes, Early | _Open | _Ended | _Position]:
+    """Decode the last record of each key, which is what counts; those that end one are left out."""
+    last = {record.key or b"": record.value for record in entries}
+    return {key: _decode(value) for key, value in last.items() if value is not None}
+
+
 class LedgerState:
     """One partition's ledger; every change of it is kept for the changelog.
 
@@ -78,10 +90,8 @@ class LedgerState:
 
     def restore(self, entries: Iterable[Record]) -> None:
         """Take in a changelog: the last record of each key counts."""
-        last = {record.key or b"": record.value for record in entries}
-        found = {key: _decode(value) for key, value in last.items() if value is not None}
         ended, opened, early = [], [], []
-        for key, entry in found.items():
+        for key, entry in _last(entries).items():
             if isinstance(entry, _Position):
                 self.next, self.now, self._number = dict(entry.next), entry.now, entry.number
             elif isinstance(entry, _Ended):

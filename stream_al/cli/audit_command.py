@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 import msgspec
 
+from consumers.ledger_state import open_requests
+from consumers.log import Log
 from consumers.topics import Topics
 from stream_al.cli.live_log import opened, present
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
 from stream_al.errors import ConfigError
+from stream_al.labels.outcomes import Open
 from stream_al.records import encode
 from stream_al.training import (
     Closed,
@@ -32,31 +36,79 @@ __all__ = ["audit"]
 @click.command(short_help="Show who answered what, when and why it was asked.")
 @click.option("--request", "request_id", metavar="ID", help="Only of this request.")
 @click.option("--annotator", metavar="NAME", help="Only what this annotator said.")
+@click.option(
+    "--open",
+    "still_open",
+    is_flag=True,
+    help="Instead: the requests that wait for an answer, oldest first.",
+)
 @section_options("log")
-def audit(settings: Settings, request_id: str | None, annotator: str | None) -> None:
+def audit(
+    settings: Settings, request_id: str | None, annotator: str | None, still_open: bool
+) -> None:
     """Print the trail of labels, one JSON object a line, in the order of the training log.
 
     Each line has the offset in the training log, what happened, the request, who answered and when,
     which model asked and why, what was answered, and what it was before. Answers to gold cases,
     with the class that was known, controls and voided labels stand among them.
     """
-    config = settings.config
-    topic = Topics.of(config.log).training
-    with opened(present(config)) as log:
-        for record in log.read(topic, 0):
-            try:
-                training = decode_training(record.value or b"")
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                told = f"offset {record.offset} cannot be read: {error}"
-                raise ConfigError(told, topic) from error
-            line = entry(training)
-            if line is None:
-                continue
+    topics = Topics.of(settings.config.log)
+    with opened(present(settings.config)) as log:
+        lines = _waiting(log, topics.ledger_state) if still_open else _trail(log, topics.training)
+        for line in lines:
             if request_id is not None and line.get("request_id") != request_id:
                 continue
             if annotator is not None and annotator not in _who(line):
                 continue
-            sys.stdout.write(encode({"offset": record.offset, **line}).decode() + "\n")
+            sys.stdout.write(encode(line).decode() + "\n")
+
+
+def _trail(log: Log, topic: str) -> Iterator[dict[str, Any]]:
+    for record in log.read(topic, 0):
+        try:
+            training = decode_training(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            told = f"offset {record.offset} cannot be read: {error}"
+            raise ConfigError(told, topic) from error
+        line = entry(training)
+        if line is not None:
+            yield {"offset": record.offset, **line}
+
+
+def _waiting(log: Log, topic: str) -> Iterator[dict[str, Any]]:
+    """Read what the ledger holds open, of all partitions."""
+    described = log.topics().get(topic)
+    if described is None:
+        raise ConfigError("no such topic: no ledger has run here", topic)
+    found: list[Open] = []
+    for number in range(described.partitions):
+        try:
+            found += open_requests(log.read(topic, number))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            told = f"partition {number} cannot be read: {error}"
+            raise ConfigError(told, topic) from error
+    for each in sorted(found, key=lambda each: each.since or 0.0):
+        yield open_entry(each)
+
+
+def open_entry(waiting: Open) -> dict[str, Any]:
+    """Return an open request as a line, with the answers that it has so far."""
+    request = waiting.request
+    line = {
+        "event": "open",
+        "request_id": request.request_id,
+        "id": request.id,
+        "since": waiting.since,
+        "asked": request.reason,
+        "model_version": request.model_version,
+        "prediction": request.prediction,
+        "missing": waiting.missing,
+        "opinions": [
+            {"annotator": each.annotator, "label": each.label, "time": each.time}
+            for each in waiting.given
+        ],
+    }
+    return _without_blanks(line)
 
 
 def entry(record: object) -> dict[str, Any] | None:
@@ -131,6 +183,10 @@ def entry(record: object) -> dict[str, Any] | None:
         line = {"event": record.action, "by": record.by, "why": record.why, "at": record.time}
     else:
         return None
+    return _without_blanks(line)
+
+
+def _without_blanks(line: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if value not in (None, "", [])}
 
 
