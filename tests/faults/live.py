@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 
+from consumers.gold import read_gold
 from consumers.recorded_topics import LogTopics
 from consumers.testing.checker import check
 from consumers.topics import Topics
 from consumers.verification import LiveVerifier
+from stream_al.config import SourceConfig
+from stream_al.replay.sources import open_source
+from stream_al.training import Gold, decode_training
 
 from .managed import Managed, stream_al
 from .mischief import Mischief
@@ -76,7 +80,21 @@ def draw_settings(rng: random.Random, folder: Path) -> Settings:
         },
         "serve": {"port": None},
     }
+    if rng.random() < 0.5:
+        settings["ledger"] |= {"gold_file": str(_gold_cases(folder)), "gold_share": 0.3}
     return settings
+
+
+def _gold_cases(folder: Path) -> Path:
+    """Write cases of which both classes are known."""
+    rows = open_source("cards:2000:7", SourceConfig()).rows()
+    by_class: dict[str, list[bytes]] = {"0": [], "1": []}
+    for row in rows:
+        case = {"id": row.event.id, "features": row.event.features, "label": row.truth}
+        by_class[str(row.truth)].append(msgspec.json.encode(case) + b"\n")
+    path = folder / "gold.jsonl"
+    path.write_bytes(b"".join(lines for each in by_class.values() for lines in each[:5]))
+    return path
 
 
 class LiveRun:
@@ -258,7 +276,7 @@ class LiveRun:
 
     def _check(self) -> None:
         self.violations += self.progress.watcher.violations
-        self.violations += check(self._log, self.config)
+        self.violations += check(self._log, self.config, gold=read_gold(self.config))
         verified = LiveVerifier(LogTopics(self._log), self.config.log).run()
         self.violations += verified.first
         topics = Topics.of(self.config.log)
@@ -266,6 +284,10 @@ class LiveRun:
         self.ends["training records"] = verified.records
         letters = f"{self.config.log.name}.dlq.{topics.events}"
         self.ends["dead events"] = sum(1 for _ in self._log.read(letters, 0))
+        training = (
+            decode_training(each.value or b"") for each in self._log.read(topics.training, 0)
+        )
+        self.ends["gold answers"] = sum(isinstance(each, Gold) for each in training)
 
     def close(self) -> None:
         """Close the log."""
