@@ -173,20 +173,22 @@ class _Answers:
         found: dict[str, int] = {}
         ended: dict[int, int] = defaultdict(int)
         told = set(self._training.ended)
-        silent = [
-            (name, request.place[0])
+        gold = {
+            name: request.place[0]
             for name, request in self._requests.items()
-            if request.known is not None and name not in told
-        ]
-        for _, number in silent:
-            # Of a gold case that nobody answered it is not told when its time was over.
-            ended[number] += 1
+            if request.known is not None
+        }
+        for name, number in gold.items():
+            ended[number] += name not in told
         for name in reversed(self._training.ended):
             request = self._requests.get(name)
             if request is not None and not request.refused:
                 found[name] = ended[request.place[0]]
                 ended[request.place[0]] += 1
-        return found | {name: ended[number] for name, number in silent}
+        if self._context.config.ledger.expire_after_s is not None:
+            # When the time of a gold case was over is not told, even if an answer came thereafter.
+            found |= {name: ended[number] for name, number in gold.items()}
+        return found
 
     def _check_one(self, name: str, request: Request, told: list[Told], forgotten: bool) -> None:
         need, said = self._context.need, self._said.get((name, request.place[0]), [])
