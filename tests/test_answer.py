@@ -69,7 +69,20 @@ def test_answers_go_where_their_requests_are(config: Config) -> None:
             '{"request_id": "events:0:8", "label": "a"}',
             "line 2, column 'request_id': request 'events:0:8'",
         ),
-        ('{"label": "a"}', "line 2: Object missing required field `request_id`"),
+        ('{"label": "a"}', "line 2: 'request_id': missing; expected the request's"),
+        ('{"request_id": "events:0:7"}', "line 2: 'label': null or missing; expected a class"),
+        (
+            '{"request_id": "events:0:7", "kind": "revise", "label": null}',
+            "line 2: 'label': null or missing; expected a class",
+        ),
+        (
+            '{"request_id": "events:0:7", "label": "a", "time": "yesterday"}',
+            "line 2: 'time': no time; expected epoch seconds",
+        ),
+        (
+            '{"request_id": "events:0:7", "label": "a", "knd": "skip"}',
+            "line 2, column 'knd': is no field; expected request_id, label, kind,",
+        ),
         ('{"request_id": "events:0:7", "label": ', "line 2: "),
     ],
 )

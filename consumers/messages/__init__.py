@@ -16,7 +16,15 @@ from consumers.messages.json_object import decode_object, type_name
 from stream_al.config import MessageConfig
 from stream_al.records import ANSWER_KINDS, HEAVIEST, Event, Features, Label, class_name
 
-__all__ = ["KINDS", "BadMessage", "Kind", "LabelReader", "MessageReader", "UnsolicitedLabel"]
+__all__ = [
+    "KINDS",
+    "BadMessage",
+    "Kind",
+    "LabelReader",
+    "MessageReader",
+    "UnsolicitedLabel",
+    "read_answer",
+]
 
 _NO_ATTRIBUTES = Attributes()
 
@@ -176,7 +184,7 @@ class LabelReader:
         """
         message, attributes = _open(record, self._max_bytes)
         if self._label is None or "request_id" in message:
-            return _answer(message, record.time if attributes.time is None else attributes.time)
+            return read_answer(message, record.time if attributes.time is None else attributes.time)
         event = self._event(record, message, attributes, self._features)
         return UnsolicitedLabel(
             topic=event.topic,
@@ -194,10 +202,15 @@ class LabelReader:
 _TIME, _LABEL, _KIND = Path("time"), Path("label"), Path("kind")
 
 
-def _answer(message: dict[str, Any], written: float) -> Label:
+def read_answer(message: dict[str, Any], written: float) -> Label:
     """Read an answer; its time may be RFC 3339 text, as all times on the wire, or none.
 
-    One without was given when its envelope says, else when it was written.
+    One without was given when it was written.
+
+    Raises
+    ------
+    BadMessage
+        If it cannot be used.
     """
     if "request_id" not in message:
         raise BadMessage("missing-field", "'request_id': missing; expected the request's")

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from consumers.log import Log, Out, Record
-from consumers.messages.errors import BadMessage
+from consumers.messages import BadMessage, read_answer
 from consumers.messages.json_object import decode_object
 from consumers.topics import Topics
 from stream_al.cli.live_log import opened, present, user_name
@@ -20,6 +20,7 @@ from stream_al.records import Label, LabelRequest, encode
 
 __all__ = ["answer"]
 
+_FIELDS = Label.__struct_fields__
 _decode_request = msgspec.json.Decoder(LabelRequest).decode
 
 
@@ -51,7 +52,8 @@ def answer(settings: Settings, file: BinaryIO, by: str) -> None:
         for out in outs:
             writer.send(out)
         writer.close()
-    click.echo(f"{len(outs):,} answers written to {topics.labels!r}", err=True)
+    what = "answer" if len(outs) == 1 else "answers"
+    click.echo(f"{len(outs):,} {what} written to {topics.labels!r}", err=True)
 
 
 def _answers(file: BinaryIO, name: str, by: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -60,9 +62,13 @@ def _answers(file: BinaryIO, name: str, by: str) -> Iterator[tuple[int, dict[str
             continue
         try:
             found = {"annotator": by, **decode_object(line, "the line")}
-            msgspec.convert({**found, "time": None}, Label)
-        except (BadMessage, msgspec.ValidationError) as error:
-            raise InputError(str(error), name, number) from error
+            read_answer(found, 0.0)
+        except BadMessage as bad:
+            raise InputError(str(bad), name, number) from bad
+        strange = next((field for field in found if field not in _FIELDS), None)
+        if strange is not None:
+            # The ledger passes over what it does not know; here it is a slip of the pen.
+            raise InputError(f"is no field; expected {', '.join(_FIELDS)}", name, number, strange)
         yield number, found
 
 
