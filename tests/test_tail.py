@@ -165,7 +165,7 @@ def test_json_has_every_record_whole(path: str) -> None:
 
 
 def test_limit_and_partition_choose(path: str, tmp_path: Path) -> None:
-    """A limit ends the output, a partition narrows it, and one that is not there is refused."""
+    """A limit ends it, a partition narrows it, the last are those of all; nonsense is refused."""
     assert [row["offset"] for row in objects(path, "events", "--limit", "3")] == [0, 1, 2]
     assert len(objects(path, "events", "--partition", "0")) == EVENTS + 1
     done = run("tail", "events", "--partition", "1", "--path", path)
@@ -182,6 +182,12 @@ def test_limit_and_partition_choose(path: str, tmp_path: Path) -> None:
     assert [row["value"] for row in objects(many, "events", *flags)] == list(range(30))
     mine = objects(many, "events", "--partition", "2", *flags)
     assert [row["value"] for row in mine] == list(range(2, 30, 3))
+    for count, narrow in ((4, ()), (2, ("--partition", "2")), (99, ())):
+        kept = run("tail", "events", "--no-follow", "--path", many, *flags, *narrow)
+        last = run("tail", "events", "--last", str(count), "--path", many, *flags, *narrow)
+        assert last.stdout.splitlines() == kept.stdout.splitlines()[-count:] != []
+    refused = run("tail", "events", "--last", "4", "--limit", "2", "--path", many)
+    assert (refused.exit_code, refused.stdout) == (2, "")
 
 
 def test_full_names_do_as_well_and_unknown_ones_list_all(path: str) -> None:
@@ -457,3 +463,5 @@ def test_kafka_is_shown_kept_and_live(kafka_log: tuple[Log, LogConfig]) -> None:
         assert done.exit_code == 0, done.stderr
         found = [json.loads(line)["value"] for line in done.stdout.splitlines()]
         assert sorted(found) == list(range(40))
+    last = run("tail", "events", "--last", "5", *flags)
+    assert last.stdout.splitlines() == kept.stdout.splitlines()[-5:]

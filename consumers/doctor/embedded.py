@@ -34,21 +34,33 @@ def examine(config: Config, fix: bool) -> list[Finding]:
         Make the file where there is none. Opening one makes the topics that it lacks.
     """
     path = Path(config.log.path)
-    if not path.exists() and not fix:
+    there = path.exists() and path.stat().st_size > 0
+    if not there and not fix:
+        what = "is empty" if path.exists() else "is not there yet"
         do = "`stream-al run` makes it, or `stream-al doctor --fix`"
-        return [Finding("file", "error", f"no file {config.log.path!r} yet", do)]
-    there = path.exists()
+        return [Finding("file", "error", f"{config.log.path!r} {what}", do)]
     try:
         log = SqliteLog(config.log, config.loop)
     except (ConfigError, LogError) as error:
-        do = "see that the file is one of stream-al's own, and its folder may be written to"
+        do = (
+            "see that the file is one of stream-al's own, and its folder may be written to; if it "
+            "is damaged, put a copy in its place"
+        )
         return [Finding("file", "error", str(error), do)]
     with closing(log):
         found = [] if there else [Finding("fixed", "ok", f"{config.log.path!r} is made")]
         try:
             return [*found, *_file(path), *_contents(config, log)]
         except LogError as error:
-            return [*found, Finding("file", "error", str(error), "look again; see the disk")]
+            return [
+                *found,
+                Finding(
+                    "file",
+                    "error",
+                    str(error),
+                    "see the disk; if the file is damaged, put a copy in its place",
+                ),
+            ]
 
 
 def _file(path: Path) -> list[Finding]:

@@ -41,11 +41,15 @@ def present(config: Config) -> Config:
     Raises
     ------
     ConfigError
-        If the embedded log has no file yet.
+        If the embedded log has no file yet, or an empty one.
     """
-    path = config.log.path
-    if config.log.driver == "sqlite" and path != ":memory:" and not Path(path).exists():
-        raise ConfigError(f"no file {path!r} yet; `stream-al run` or `feed` makes it", "log.path")
+    path = Path(config.log.path)
+    if config.log.driver == "sqlite" and config.log.path != ":memory:":
+        made = "`stream-al run` or `feed` makes it"
+        if not path.exists():
+            raise ConfigError(f"no file {config.log.path!r} yet; {made}", "log.path")
+        if path.is_file() and not path.stat().st_size:
+            raise ConfigError(f"the file {config.log.path!r} is empty; {made}", "log.path")
     return config
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -37,6 +38,12 @@ _AGAIN_S = 1.0
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N records.")
 @click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the last N that are there, in the order of time; does not follow.",
+)
+@click.option(
     "--follow/--no-follow",
     default=True,
     help="Wait for more; or read from the beginning to the present end, in the order of time.",
@@ -51,6 +58,7 @@ def tail(
     from_beginning: bool,
     partition: int | None,
     limit: int | None,
+    last: int | None,
     follow: bool,
     as_json: bool,
 ) -> None:
@@ -59,12 +67,18 @@ def tail(
     TOPIC is events, predictions, label-requests, labels, training, gate-state, ledger-state,
     annotator-state, dlq.events, dlq.label-requests or dlq.labels, or a topic's full name.
     """
+    if last is not None and (from_beginning or limit is not None):
+        raise click.UsageError("--last chooses where to begin and end: give no other flag for that")
     config = present(settings.config).log
     topics = Topics.of(config)
     with opened(settings.config) as log:
         name, numbers = _resolve(topic, partition, config, log)
         live = (log, name, numbers, from_beginning)
-        batches = _live(*live) if follow else _kept(log, name, numbers)
+        batches: Iterator[list[Record]]
+        if last is not None:
+            batches = iter([_last(log, name, numbers, last)])
+        else:
+            batches = _live(*live) if follow else _kept(log, name, numbers)
         try:
             left = limit
             for batch in batches:
@@ -111,13 +125,28 @@ def _resolve(
 
 
 def _kept(log: Log, topic: str, numbers: Iterable[int]) -> Iterator[list[Record]]:
-    """Read to the present ends, the partitions merged by time."""
-    records = heapq.merge(
-        *(log.read(topic, number) for number in numbers),
-        key=lambda record: (record.time, record.partition, record.offset),
-    )
+    """Read to the present ends."""
+    records = _merged(log.read(topic, number) for number in numbers)
     while batch := list(islice(records, _BATCH)):
         yield batch
+
+
+def _last(log: Log, topic: str, numbers: Iterable[int], count: int) -> list[Record]:
+    """Read the last records before the present ends."""
+
+    def near_end(number: int) -> Iterator[Record]:
+        bounds = log.bounds(topic, number)
+        # What ends a transaction takes up an offset too; each record may have one of its own.
+        return log.read(topic, number, max(bounds.beginning, bounds.end - 2 * count))
+
+    return list(deque(_merged(near_end(number) for number in numbers), count))
+
+
+def _merged(partitions: Iterable[Iterator[Record]]) -> Iterator[Record]:
+    """Merge partitions by time."""
+    return heapq.merge(
+        *partitions, key=lambda record: (record.time, record.partition, record.offset)
+    )
 
 
 def _live(
