@@ -96,6 +96,27 @@ def test_init_refuses_to_overwrite(tmp_path: Path) -> None:
     assert "cannot be written: No such file or directory" in missing.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "code", "told"),
+    [
+        ('[learner]\nmodel = "zzz"', 2, "learner.model: unknown model 'zzz'"),
+        ('[learner]\nmodel = "no_such_module:f"', 2, "cannot load 'no_such_module:f'"),
+        ('[ledger]\ngold_file = "gone"', 2, "ledger.gold_file: cannot read 'gone'"),
+        ('[ledger]\ngold_file = "bad"', 3, "bad, line 1: "),
+    ],
+)
+def test_check_looks_for_what_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, code: int, told: str
+) -> None:
+    """A model or a file of gold cases that could not be used is found before anything starts."""
+    monkeypatch.chdir(tmp_path)
+    Path("bad").write_text("{\n")
+    Path("a.toml").write_text(content)
+    result = run("config", "check", "--config", "a.toml")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert told in result.stderr
+
+
 def test_check_says_fine() -> None:
     """A valid configuration is one line on standard output and exit code 0."""
     result = run("config", "check", "--budget", "0.1", STREAM_AL__GATE__BURST="5")

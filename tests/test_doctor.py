@@ -348,13 +348,19 @@ def running(config: Config) -> Iterator[None]:
             process.close()
 
 
-def test_missing_file_is_an_error_and_fix_makes_it(tmp_path: Path) -> None:
-    """Without a file the doctor says what makes it and makes none; with --fix it does."""
+@pytest.mark.parametrize("empty", [False, True])
+def test_missing_file_is_an_error_and_fix_makes_it(tmp_path: Path, empty: bool) -> None:
+    """Without a file, or with an empty one, the doctor changes nothing; with --fix it makes it."""
     path = tmp_path / "a.db"
+    if empty:
+        path.touch()
     done = run("doctor", "--path", str(path))
     assert done.exit_code == 1
-    assert f"no file '{path}' yet" in done.stdout
-    assert not path.exists()
+    assert f"'{path}' is {'empty' if empty else 'not there yet'}" in done.stdout
+    assert path.stat().st_size == 0 if empty else not path.exists()
+    looked = run("tail", "events", "--path", str(path))
+    assert looked.exit_code == 2
+    assert f"{'the' if empty else 'no'} file '{path}'" in looked.stderr
     mended = run("doctor", "--fix", "--path", str(path))
     assert mended.exit_code == 0
     assert f"'{path}' is made" in mended.stdout

@@ -127,7 +127,8 @@ def test_figures_of_the_page_are_those_of_the_metrics(finished: World, chromium:
         "answers": one(before, "labels_total"),
     }
     assert found["decided"] == EVENTS
-    assert f"{100 * found['query-ratio']:.2f} % of the last" in text
+    share = f"{100 * found['query-ratio']:.2f} % of the last {EVENTS:,} events, all since this"
+    assert share in text
     assert f"{100 * found['accuracy']:.2f} % of recent predictions" in text
     assert f"{auto:,.0f} events were decided without asking anyone" in text
     assert complaints == []

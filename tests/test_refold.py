@@ -247,6 +247,16 @@ def test_the_trail_tells_who_changed_what(path: str) -> None:
         "labelled",
         "revised",
     ]
+    told = ["refold", "--without", "annotator=bob", "--path", path]
+    assert CliRunner().invoke(application, told).exit_code == 0
+    found = CliRunner().invoke(application, ["audit", "--path", path, "--request", one])
+    assert [json.loads(line)["event"] for line in found.stdout.splitlines()] == [
+        "labelled",
+        "revised",
+        "voided",
+    ]
+    other = CliRunner().invoke(application, ["audit", "--path", path, "--annotator", "eve"])
+    assert '"voided"' not in other.stdout
 
 
 def test_what_is_no_annotator_is_refused(path: str) -> None:

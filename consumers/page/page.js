@@ -108,6 +108,8 @@ function showQueries(told, column) {
   const allowed = known(budget) ? Math.floor(budget * decided + burst) : null;
   const query = figure(told, "query_ratio");
   show("query-ratio", query, percent);
+  byId("query-window").textContent =
+    decided < 10000 ? `${count(decided)} events, all since this process started,` : "10,000 events or so";
   for (const id of ["budget-ratio", "budget-share"]) show(id, budget, percent);
   for (const id of ["asked", "saved-asked"]) show(id, asked, count);
   for (const id of ["decided", "saved-decided"]) show(id, decided, count);

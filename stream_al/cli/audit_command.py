@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -55,12 +55,28 @@ def audit(
     topics = Topics.of(settings.config.log)
     with opened(present(settings.config)) as log:
         lines = _waiting(log, topics.ledger_state) if still_open else _trail(log, topics.training)
-        for line in lines:
-            if request_id is not None and line.get("request_id") != request_id:
-                continue
-            if annotator is not None and annotator not in _who(line):
-                continue
+        for line in _chosen(lines, request_id, annotator):
             sys.stdout.write(encode(line).decode() + "\n")
+
+
+def _chosen(
+    lines: Iterable[dict[str, Any]], request_id: str | None, annotator: str | None
+) -> Iterator[dict[str, Any]]:
+    """Choose what concerns a request, an annotator or both; None: any."""
+    answered: set[str] = set()
+    for line in lines:
+        who = _who(line)
+        if line["event"] == "voided":
+            # It names no request, and may name nobody, which is everybody.
+            voided = answered if "annotator" not in line else answered & who
+            mine = request_id is None or bool(voided)
+            theirs = annotator is None or "annotator" not in line or annotator in who
+        else:
+            mine = request_id is None or line.get("request_id") == request_id
+            theirs = annotator is None or annotator in who
+            answered |= who if mine else set()
+        if mine and theirs:
+            yield line
 
 
 def _trail(log: Log, topic: str) -> Iterator[dict[str, Any]]:

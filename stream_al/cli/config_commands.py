@@ -13,7 +13,7 @@ import msgspec
 from stream_al.cli.config_keys import KEYS, SECTIONS, expected
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import PREFIX, Settings
-from stream_al.config import Config
+from stream_al.config import Config, LearnerConfig
 from stream_al.errors import ConfigError
 
 __all__ = ["config", "to_toml"]
@@ -99,8 +99,21 @@ def init(output: Path | None) -> None:
 
 @config.command
 @section_options(*SECTIONS)
-def check(settings: Settings) -> None:  # noqa: ARG001 - to have read them was the check
-    """Check file, variables and flags: print `fine`, or every mistake with its place."""
+def check(settings: Settings) -> None:
+    """Check file, variables and flags: print `fine`, or every mistake with its place.
+
+    Then what they name is looked for on this machine: the model, and the file of gold cases.
+    """
+    config = settings.config
+    # Imported late: a check of the rest starts fast.
+    if config.learner.model != LearnerConfig().model:
+        from stream_al.learner.models import find_factory
+
+        find_factory(config.learner.model)
+    if config.ledger.gold_file is not None:
+        from consumers.gold import read_gold
+
+        read_gold(config)
     click.echo("fine")
 
 
