@@ -416,6 +416,17 @@ def test_foreign_file_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_damaged_file_is_to_be_replaced(tmp_path: Path) -> None:
+    """A log that was cut short is an error that leads to a copy, for whoever opens it."""
+    path = tmp_path / "a.db"
+    open_log(Config(log=LogConfig(path=str(path)))).close()
+    path.write_bytes(path.read_bytes()[:20_000])
+    done, looked = (run(*each, "--path", str(path)) for each in (["doctor"], ["verify"]))
+    assert (done.exit_code, looked.exit_code) == (1, 2)
+    for told in (done.stdout, looked.stderr):
+        assert "if this was a log, put a copy in its place" in told
+
+
 def test_file_with_other_partitions_is_noticed(tmp_path: Path) -> None:
     """A file made with fewer partitions than are configured is found."""
     path = str(tmp_path / "a.db")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from consumers.errors import RebuildError, RetryError, StopError
-from consumers.sqlite.schema import code_of, open_connection
+from consumers.sqlite.schema import code_of, open_connection, said
 
 __all__ = ["Database", "Mark", "Store"]
 
@@ -187,4 +187,4 @@ class Database:
             yield
         except sqlite3.Error as error:
             kind = RetryError if code_of(error) in _PASSING else StopError
-            raise kind(f"{self._store.path}: {error}") from error
+            raise kind(f"{self._store.path}: {said(error)}") from error

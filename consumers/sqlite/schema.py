@@ -11,7 +11,7 @@ from pathlib import Path
 from consumers.errors import RetryError
 from stream_al.errors import ConfigError
 
-__all__ = ["OFFSET_BITS", "OFFSET_MASK", "code_of", "open_connection"]
+__all__ = ["OFFSET_BITS", "OFFSET_MASK", "code_of", "open_connection", "said"]
 
 OFFSET_BITS = 44
 """A record's place in the file is its partition's id and, in these lower bits, its offset."""
@@ -125,13 +125,19 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
 
 
+def said(error: sqlite3.Error) -> str:
+    """Return SQLite's words, and what to do where a file is damaged."""
+    damaged = code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return f"{error}; if this was a log, put a copy in its place" if damaged else str(error)
+
+
 def _why(path: str, error: sqlite3.Error) -> str:
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         return f"there is no folder {str(folder)!r}"
     if not os.access(folder, os.W_OK):
         return f"its folder {str(folder)!r} may not be written to"
-    return str(error)
+    return said(error)
 
 
 def _unusable(path: str, why: str) -> ConfigError:
