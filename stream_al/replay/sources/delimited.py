@@ -17,6 +17,10 @@ from stream_al.replay.sources.values import Clock, Truths, identifier, is_number
 
 __all__ = ["count_delimited", "read_delimited"]
 
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_EXPECTED = {",": "commas (or tabs in a .tsv)", "\t": "tabs (or commas in a .csv)"}
+_SPELT_MISSING = frozenset({"nan", "na", "n/a", "null", "none"})
+
 
 def _records(lines: Iterator[bytes], delimiter: str) -> Iterator[tuple[int, list[str] | Fault]]:
     """Split lines into records, each with the number of the line that it begins on.
@@ -128,12 +132,18 @@ class _Layout:
             if not cell:
                 raise Fault("missing value", f"empty; expected {expected}", name)
             if i in self._numeric:
+                hint = ""
+                if cell.lower() in _SPELT_MISSING:
+                    hint = "; no value may be missing: fill it in, or skip such rows"
                 if not is_number(cell):
                     raise Fault(
-                        "text in a numeric column", f"expected a number, not {cell!r:.60}", name
+                        "text in a numeric column",
+                        f"expected a number, not {cell!r:.60}{hint}",
+                        name,
                     )
                 if not math.isfinite(float(cell)):
-                    raise Fault("not finite", f"expected a finite number, not {cell!r:.60}", name)
+                    what = f"expected a finite number, not {cell!r:.60}{hint}"
+                    raise Fault("not finite", what, name)
 
 
 class _Parser:
@@ -183,6 +193,22 @@ class _Parser:
         return Row(event, truth, line)
 
 
+def _check_separator(header: list[str], delimiter: str, label: str) -> None:
+    """See that a header of one name, which is not the label's, is not several.
+
+    Raises
+    ------
+    Fault
+        If another separator stands in it.
+    """
+    if len(header) > 1 or label in header:
+        return
+    for other, called in _SEPARATORS.items():
+        if other != delimiter and other in header[0]:
+            what = f"names look separated by {called}; expected {_EXPECTED[delimiter]}"
+            raise Fault("malformed row", what)
+
+
 def read_delimited(lines: Iterator[bytes], delimiter: str, reading: Reading) -> Iterator[Row]:
     """Read rows below a header line.
 
@@ -212,8 +238,12 @@ def read_delimited(lines: Iterator[bytes], delimiter: str, reading: Reading) -> 
     if first is None:
         raise InputError("empty; expected a header line", reading.name)
     line, header = first
-    if isinstance(header, Fault):
-        raise InputError(f"in the header: {header.what}", reading.name, line)
+    try:
+        if isinstance(header, Fault):
+            raise header
+        _check_separator(header, delimiter, reading.config.label)
+    except Fault as fault:
+        raise InputError(f"in the header: {fault.what}", reading.name, line) from fault
     parser = _Parser(header, resolve(header, reading.config, reading.name, line), reading)
     number = 0
     for number, (line, cells) in enumerate(records, 1):
