@@ -198,7 +198,7 @@ def test_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
     missing = tmp_path / "none.db"
     done = run("tail", "events", "--path", str(missing))
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"error: log.path: no file '{missing}' yet")
+    assert done.stderr.startswith(f"error: --path: no file '{missing}' yet")
     assert not missing.exists()
 
 
