@@ -333,7 +333,7 @@ def test_from_the_beginning_goes_on_live(path: str) -> None:
                     )
                 ),
             ),
-            "unsolicited  l:0:1 id=p1 is fraud  1 features",
+            "unsolicited  l:0:1 id=p1 is fraud  1 feature",
         ),
         (record(TOPICS.ledger_state, None, (), b"events:0:1"), "events:0:1  deleted"),
         (record(TOPICS.predictions, b'{"topic": "e"}'), '{"topic": "e"}'),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 
+from stream_al.counted import counted
 from stream_al.errors import InputError
 from stream_al.records import Event, Features
 from stream_al.replay.sources.base import Fault, Reading, Row
@@ -174,7 +175,8 @@ class _Parser:
             raise cells
         if len(cells) != len(self._header):
             self._place(None)
-            expected = f"expected {len(self._header)} values as in the header, not {len(cells)}"
+            values = counted(len(self._header), "value")
+            expected = f"expected {values} as in the header, not {len(cells)}"
             raise Fault("ragged row", expected)
         key = None if self._key is None else cells[self._key].encode()
         partition, offset = self._place(key or None)
