@@ -10,6 +10,7 @@ from stream_al.config import Config
 from stream_al.labels.endings import assumed, closed, flagged, gold, labelled
 from stream_al.labels.schema import current_class
 from stream_al.records import Label, LabelRequest, class_name
+from stream_al.replay.differences import what_field_differs
 from stream_al.training import Closed, Flagged, Gold, Labelled, Opinion
 
 __all__ = ["AnswersGiven"]
@@ -66,9 +67,12 @@ class AnswersGiven:
         for opinion in record.opinions:
             if not any(self._is(label, opinion) for label in labels):
                 return f"has {opinion.annotator!r} say {opinion.label!r} of {name}, who did not"
-        if any(made == record for made in self._endings(now, again, labels, record)):
+        endings = list(self._endings(now, again, labels, record))
+        if record in endings:
             return None
-        return f"is not what was answered about {name}, or what was asked differs"
+        nearest = max(endings, key=lambda made: _alike(made, record), default=None)
+        told = what_field_differs(record, nearest)
+        return f"is not what was answered about {name}: {told}"
 
     def gold_difference(self, record: Gold, request: LabelRequest) -> str | None:
         """Say what is wrong with the answer to a gold request; None: nothing.
@@ -110,3 +114,10 @@ class AnswersGiven:
             elif label.kind in ("label", "revise") and (name := self._class(label)) is not None:
                 late = again and (was is None or now.assumed)
                 yield labelled(request, label, name, was=was, late=late, opinions=opinions)
+
+
+def _alike(made: Labelled | Closed, record: Labelled | Closed) -> int:
+    """Count the fields that two records have in common; none where their kinds differ."""
+    if type(made) is not type(record):
+        return 0
+    return sum(getattr(made, name) == getattr(record, name) for name in record.__struct_fields__)

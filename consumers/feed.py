@@ -11,6 +11,7 @@ from consumers.clock import Clock
 from consumers.errors import RetryError, TooLargeError
 from consumers.log import Out, Writer
 from consumers.messages.cloudevents import produced_headers
+from stream_al.counted import counted
 from stream_al.errors import ConfigError, InputError
 from stream_al.replay.sources import Row
 
@@ -227,7 +228,7 @@ class Feed:
             raise
         if seen < skip and not self._stopped():
             raise ConfigError(
-                f"{self._source} has {seen} events, not {skip} to leave out", "--skip"
+                f"{self._source} has {counted(seen, 'event')}, not {skip:,} to leave out", "--skip"
             )
         self._store(skip)
         if advance is not None:

@@ -28,7 +28,8 @@ from stream_al.records import (
     encode,
     request_id,
 )
-from stream_al.replay.verify import Verification, what_differs
+from stream_al.replay.differences import what_differs
+from stream_al.replay.verify import Verification
 from stream_al.training import (
     Closed,
     Configured,

@@ -48,7 +48,8 @@ def _skip(path: Path, config: SourceConfig = SKIP) -> tuple[list[Row], dict[str,
 CSV_ROWS = [
     ("two,x,0", "a", "text in a numeric column", "expected a number, not 'two'"),
     ("1_000,x,0", "a", "text in a numeric column", "expected a number, not '1_000'"),
-    ("nan,x,0", "a", "not finite", "expected a finite number, not 'nan'"),
+    ("nan,x,0", "a", "not finite", "finite number, not 'nan'; no value may be missing: fill it"),
+    ("N/A,x,0", "a", "text in a numeric column", "not 'N/A'; no value may be missing: fill it"),
     ("-Infinity,x,0", "a", "not finite", "expected a finite number, not '-Infinity'"),
     ("1e999,x,0", "a", "not finite", "expected a finite number, not '1e999'"),
     (",x,0", "a", "missing value", "empty; expected a number"),
@@ -76,6 +77,10 @@ JSON_ROWS = [
     ('{"a":2,"b":"x","c":1,"label":0}', "c", "different keys", "the first row does not have it"),
     ('{"a":2,"b":{"c":1},"label":0}', "b.c", "different keys", "first row does not have it"),
     ('{"a":2,"b":"x","label":0', None, "malformed JSON", "expected one JSON object"),
+    ('{"a":2,"a":3,"b":"x","label":0}', None, "repeated name", "'a' stands twice in one object"),
+    ('{"a":2,"b":":","\\u0061":3,"label":0}', None, "repeated name", "'a' stands twice in one"),
+    ('{"a":2,"b":{"c":1,"c":1},"label":0}', None, "repeated name", "'c' stands twice in one"),
+    ('{"a":2,"b":"\udce9","a":3,"label":0}', None, "repeated name", "'a' stands twice in one"),
     ("[1, 2]", None, "malformed JSON", "expected one JSON object, not list"),
     ("[" * 100_000, None, "malformed JSON", "expected one JSON object"),
     ('{"a":2,"b":"\udce9","label":0}', "b", "wrong type", "expected text, not b'\\xe9'"),
@@ -151,6 +156,23 @@ def test_a_missing_label_column_is_named_with_the_nearest(
         error = _fail(path, config)
         assert (error.line, error.column) == (1, "label")
         assert error.what == "no such column; did you mean 'labels'? (columns: labels, ts)"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "message"),
+    [
+        ("r.csv", "a;b;label", "semicolons; expected commas (or tabs in a .tsv)"),
+        ("r.csv", "a\tlabel", "tabs; expected commas (or tabs in a .tsv)"),
+        ("r.csv", "a|label", "bars; expected commas (or tabs in a .tsv)"),
+        ("r.tsv", "a,label", "commas; expected tabs (or commas in a .csv)"),
+    ],
+)
+def test_another_separator_is_told_from_a_missing_label(
+    tmp_path: Path, name: str, header: str, message: str
+) -> None:
+    """A header of one name that another separator makes several is refused for that."""
+    error = _fail(_write(tmp_path / name, f"{header}\n1\n"))
+    assert (error.line, error.what) == (1, f"in the header: names look separated by {message}")
 
 
 @pytest.mark.parametrize(
@@ -333,6 +355,11 @@ GOOD = '{"topic":"t","partition":0,"offset":4,"key":null,"payload":{"a":1,"label
         (GOOD.replace("4", "5").replace('{"a":1,"label":"x"}', "null"), "payload", "missing value"),
         (GOOD.replace("4", "5").replace('{"a":1,"label":"x"}', "7"), "payload", "wrong type"),
         (GOOD.replace("4", "5").replace('{"a":1,"label":"x"}', '"{"'), "payload", "malformed JSON"),
+        (
+            GOOD.replace("4", "5").replace('{"a":1,"label":"x"}', r'"{\"a\":1,\"a\":2}"'),
+            "payload",
+            "repeated name",
+        ),
         (GOOD.replace("4", "5").replace("null", "[1]"), "key", "wrong type"),
         (GOOD.replace("4", "5").replace('"x"', '"\udcff"'), "label", "not a class"),
         (GOOD.replace("4", "5").replace('"x"', '"x","ts":1'), "ts", "different keys"),

@@ -171,8 +171,8 @@ def test_skipped_rows_are_counted(tmp_path: Path) -> None:
     path.write_text("x,label\n" + "1,a\n2,b\n" * 30 + "oops,a\n")
     result = run("compare", str(path), *ARMS, *SMALL, "--plain", "--on-error", "skip")
     assert result.exit_code == 0
-    assert result.stderr.startswith("skipped 1 rows: ")
-    assert result.stdout.startswith(f"{path}: 60 events (1 rows skipped)\n")
+    assert result.stderr.startswith("skipped 1 row: ")
+    assert result.stdout.startswith(f"{path}: 60 events (1 row skipped)\n")
 
 
 def test_kept_runs_are_not_played_again(tmp_path: Path) -> None:

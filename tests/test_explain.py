@@ -288,6 +288,11 @@ def test_an_unknown_event_is_refused(replays: dict[str, Recorded]) -> None:
         f"error: {recorded.decisions}: holds no event 'payment-2000'; expected an id such as "
         "'payment-0', or topic:partition:offset such as 'events:0:0'\n"
     )
+    recorded = replays[DRAWN]
+    assert run(recorded, "foo").stderr == (
+        f"error: {recorded.decisions}: holds no event 'foo'; expected topic:partition:offset such "
+        "as 'events:0:0', for these events have no ids of their own\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -413,7 +418,7 @@ def test_a_live_run_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Neither a missing log nor what only a recording has is passed over."""
     path = str(tmp_path / "none.db")
     missing = CliRunner().invoke(application, ["explain", "1", "--path", path])
-    assert (missing.exit_code, "log.path: no file" in missing.stderr) == (2, True)
+    assert (missing.exit_code, "--path: no file" in missing.stderr) == (2, True)
     both = ["--source", "cards:10", "--training", "t.jsonl"]
     mixed = CliRunner().invoke(application, ["explain", "1", "--path", path, *both])
     assert (mixed.exit_code, "--decisions:" in mixed.stderr) == (2, True)

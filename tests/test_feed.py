@@ -351,7 +351,7 @@ def test_bad_row_says_how_to_go_on(tmp_path: Path) -> None:
     file.write_text("a,label\n1,x\n2,x\noops,x\n")
     done = run("feed", str(file), "--path", str(tmp_path / "a.db"))
     assert done.exit_code == 3
-    assert done.stderr.splitlines()[0] == "2 events are stored for sure: go on with --skip 2"
+    assert done.stderr.splitlines()[0] == "stored for sure: 2 events; go on with --skip 2"
     assert done.stderr.splitlines()[1].startswith(f"error: {file}, line 4, column 'a'")
 
 

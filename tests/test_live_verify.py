@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -223,6 +224,15 @@ def test_each_change_is_found(recorded: Path, tmp_path: Path, what: str) -> None
     topic = "events" if name == "payments-or-events" else f"demo.{name}"
     change(path, topic, old.encode(), new.encode())
     assert verified(path).differences >= 1
+
+
+def test_what_differs_in_an_answer_is_named(recorded: Path, tmp_path: Path) -> None:
+    """Of an answer that the training log has otherwise, the field is named with both values."""
+    path = tmp_path / "changed.db"
+    shutil.copy(recorded, path)
+    change(path, "demo.training", b'"weight":1.0', b'"weight":2.0')
+    (told,) = verified(path).first[:1]
+    assert re.search(r" is not what was answered about \S+: weight is 2.0, recomputed 1.0$", told)
 
 
 @pytest.mark.parametrize("name", ["predictions", "training", "label-requests", "labels"])

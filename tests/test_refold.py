@@ -191,7 +191,7 @@ def test_what_does_not_count_any_more_is_counted_once(path: str) -> None:
     arguments = ["refold", "--without", "annotator=eve", "--path", path]
     first = CliRunner().invoke(application, arguments)
     again = CliRunner().invoke(application, arguments)
-    assert "do not count any more" in first.stdout
+    assert "will not count any more" in first.stdout
     assert (again.exit_code, again.stdout) == (
         0,
         "nothing that counts was answered by 'eve' then; nothing was written\n",

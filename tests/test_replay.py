@@ -196,7 +196,8 @@ def test_standard_input_has_no_length_until_it_is_told() -> None:
         ("x,label\n1,0\n", ["--explore", "-0.1"], "--explore", 2),
         ("x,label\n1,0\n", ["--model", "logistik"], "logistik", 2),
         ("x,label\n1,0\n", ["--model", "builtins:dict"], "expected a river classifier", 2),
-        ("x,label\n1,0\n", ["--delay", "soon"], "delay", 2),
+        ("x,label\n1,0\n", ["--delay", "soon"], "error: --delay: expected events", 2),
+        ("x,label\n1,0\n", ["--time", "at"], "error: --time = 'at': ", 2),
     ],
 )
 def test_bad_input_is_one_line_with_the_place_and_a_stable_code(

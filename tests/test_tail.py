@@ -204,7 +204,7 @@ def test_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
     missing = tmp_path / "none.db"
     done = run("tail", "events", "--path", str(missing))
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"error: log.path: no file '{missing}' yet")
+    assert done.stderr.startswith(f"error: --path: no file '{missing}' yet")
     assert not missing.exists()
 
 
@@ -339,7 +339,7 @@ def test_from_the_beginning_goes_on_live(path: str) -> None:
                     )
                 ),
             ),
-            "unsolicited  l:0:1 id=p1 is fraud  1 features",
+            "unsolicited  l:0:1 id=p1 is fraud  1 feature",
         ),
         (record(TOPICS.ledger_state, None, (), b"events:0:1"), "events:0:1  deleted"),
         (record(TOPICS.predictions, b'{"topic": "e"}'), '{"topic": "e"}'),

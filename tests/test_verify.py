@@ -211,6 +211,23 @@ def test_the_command_prints_counts_and_ends_with_1_where_anything_differs(
     assert json.loads(bad.stdout)["first"][0].startswith("decision row 6: score is")
 
 
+def test_what_differs_in_an_answer_is_named(
+    stream: Path, recording: tuple[list[bytes], list[bytes]]
+) -> None:
+    """Of an answer that is recorded otherwise the field is named, with both of its values."""
+    decisions, training = recording
+    i = next(i for i, line in enumerate(training) if b'"type":"labelled"' in line)
+    for name, changed, told in (
+        ("label", {"label": "7"}, "label is '7', recomputed '"),
+        ("request_no", {"request_no": 900}, "request_no is 900, recomputed "),
+    ):
+        row = {**json.loads(training[i]), **changed}
+        altered = [*training[:i], json.dumps(row).encode(), *training[i + 1 :]]
+        first = check(stream, decisions, altered).first[0]
+        assert first.startswith(f"training record {i} is not the answer to {row['request_id']}: ")
+        assert told in first, name
+
+
 def test_a_training_log_that_is_none_is_bad_input(stream: Path, tmp_path: Path) -> None:
     """A file that does not begin with a configured record is refused by name, exit code 3."""
     t = tmp_path / "t.jsonl"

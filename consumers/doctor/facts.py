@@ -10,7 +10,7 @@ import msgspec
 from consumers.log import Partition
 from consumers.topics import Topics
 
-__all__ = ["Finding", "Group", "GroupState", "Held", "Level", "Topic", "counted", "inputs"]
+__all__ = ["Finding", "Group", "GroupState", "Held", "Level", "Topic", "inputs"]
 
 Level: TypeAlias = Literal["ok", "warn", "error"]
 GroupState: TypeAlias = Literal["active", "rebalancing", "empty", "absent", "hidden"]
@@ -123,14 +123,3 @@ def inputs(topics: Topics) -> dict[str, tuple[str, ...]]:
         "ledger": (topics.label_requests, topics.labels),
         "annotator": (topics.label_requests,),
     }
-
-
-def counted(number: int, noun: str) -> str:
-    """Put a number and its noun together.
-
-    Examples
-    --------
-    >>> counted(1, "member"), counted(2, "member")
-    ('1 member', '2 members')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"

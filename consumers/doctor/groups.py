@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from consumers.doctor.facts import Finding, Group, Held, Topic, counted, inputs
+from consumers.doctor.facts import Finding, Group, Held, Topic, inputs
 from consumers.log import Bounds, Partition
 from consumers.topics import Topics
 from stream_al.config import LogConfig
+from stream_al.counted import counted
 
 __all__ = ["judge_clock", "judge_groups", "judge_held", "judge_lag", "judge_version"]
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from consumers.doctor.facts import Finding, Group, Topic, counted
+from consumers.doctor.facts import Finding, Group, Topic
 from consumers.log import Bounds, TopicSpec
 from consumers.topics import Topics, dead_letters_of, specs
 from stream_al.config import LogConfig
+from stream_al.counted import counted
 
 __all__ = [
     "Advice",
@@ -146,8 +147,8 @@ def _judge_counts(config: LogConfig, topics: Mapping[str, Topic]) -> list[Findin
     requests, labels = there.get(names.label_requests), there.get(names.labels)
     if requests is not None and labels is not None and requests != labels:
         what = (
-            f"{names.label_requests!r} has {requests} partitions, {names.labels!r} {labels}: "
-            "a label does not meet its request"
+            f"{names.label_requests!r} has {counted(requests, 'partition')}, "
+            f"{names.labels!r} {labels}: a label does not meet its request"
         )
         do = "stop gates and ledgers, delete the labels' topic, and create it with --fix"
         found.append(Finding("partitions", "error", what, do))

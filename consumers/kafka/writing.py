@@ -16,6 +16,7 @@ from consumers.kafka.batches import Batches
 from consumers.kafka.clients import FAILURES, Clients, meaning
 from consumers.log import Out, Writer
 from consumers.sizes import check_size, pieces, size_of
+from stream_al.counted import counted
 from stream_al.partitioner import partition_for
 
 __all__ = ["KafkaWriter", "Outbox"]
@@ -209,7 +210,8 @@ class Outbox:
         target = self._admin.target(out.topic)
         if (out.partition or 0) >= target.partitions:
             raise StopError(
-                f"topic {out.topic!r} has {target.partitions} partitions, none is {out.partition}"
+                f"topic {out.topic!r} has {counted(target.partitions, 'partition')}, "
+                f"none is {out.partition}"
             )
         return target
 

@@ -12,6 +12,7 @@ from consumers.errors import RetryError, StopError
 from consumers.librdkafka.admin import Target
 from consumers.log import Out
 from consumers.sizes import check_size, pieces
+from stream_al.counted import counted
 
 __all__ = ["Outbox"]
 
@@ -82,6 +83,6 @@ class Outbox:
         target = self._targets[topic] = self._find(topic)
         if partition >= target.partitions:
             raise StopError(
-                f"topic {topic!r} has {target.partitions} partitions and no {partition}"
+                f"topic {topic!r} has {counted(target.partitions, 'partition')} and no {partition}"
             )
         return target

@@ -12,6 +12,7 @@ from consumers.librdkafka.client import Clients
 from consumers.librdkafka.errors import FAILURES, Reports, error_of, meaning
 from consumers.librdkafka.outbox import Outbox
 from consumers.log import Out, Writer
+from stream_al.counted import counted
 
 __all__ = ["LibrdkafkaWriter"]
 
@@ -65,7 +66,9 @@ class LibrdkafkaWriter(Writer):
         self._check()
         if left:
             why = self._reports.unreachable or "the brokers are slow"
-            raise RetryError(f"not stored within {self._timeout_s:g} s: {left} records: {why}")
+            raise RetryError(
+                f"not stored within {self._timeout_s:g} s: {counted(left, 'record')}: {why}"
+            )
 
     def close(self) -> None:
         """Flush, and end the producer's threads in any case."""

@@ -16,6 +16,7 @@ from consumers.testing.simulated_storage import (
     StoredTopic,
     Transaction,
 )
+from stream_al.counted import counted
 from stream_al.partitioner import partition_for
 
 __all__ = ["SimulatedBroker"]
@@ -77,7 +78,9 @@ class SimulatedBroker:
         """
         partitions = self.topic(topic).partitions
         if not 0 <= number < len(partitions):
-            raise StopError(f"{topic!r} has {len(partitions)} partitions, and no {number}")
+            raise StopError(
+                f"{topic!r} has {counted(len(partitions), 'partition')}, and no {number}"
+            )
         return partitions[number]
 
     def append(self, out: Out, transaction: Transaction | None = None) -> None:

@@ -20,6 +20,7 @@ from stream_al.cli.progress import progress_bar
 from stream_al.cli.report_option import report_file, report_option
 from stream_al.cli.settings import Settings
 from stream_al.cli.whole_file import refuse_clashes
+from stream_al.counted import counted
 from stream_al.errors import ConfigError
 from stream_al.replay.compare import compare as compare_arms
 from stream_al.replay.comparison import Arm, Plan, Target
@@ -148,7 +149,7 @@ def compare(
             configs = {arm.name: arm.config for arm in plan.arms}
             html.write(compare_page(command_line(), comparison, configs))
     for reason, count in comparison.skip_reasons.items():
-        click.echo(f"skipped {count} rows: {reason}", err=True)
+        click.echo(f"skipped {counted(count, 'row')}: {reason}", err=True)
     if as_json:
         sys.stdout.write(msgspec.json.encode(comparison).decode() + "\n")
     else:

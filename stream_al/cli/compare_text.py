@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
+from stream_al.counted import counted
 from stream_al.replay.comparison import Cell, Comparison, Efficiency, TargetReached
 from stream_al.replay.efficiency import Reach
 
@@ -20,14 +21,14 @@ def comparison_text(comparison: Comparison) -> str:
     part = "second half" if comparison.second_half else "whole stream"
     better = "" if comparison.higher_is_better else ", less is better"
     lines = [
-        f"{comparison.source}: {comparison.events:,} events"
-        + (f" ({comparison.skipped:,} rows skipped)" if comparison.skipped else ""),
+        f"{comparison.source}: {counted(comparison.events, 'event')}"
+        + (f" ({counted(comparison.skipped, 'row')} skipped)" if comparison.skipped else ""),
         f"metric: {comparison.metric} of the {part}{better}",
         f"  ({comparison.metric_reason})",
         f"all figures: mean of {_seeds(comparison.seeds)}, ± standard deviation",
     ]
     for budget in comparison.budgets:
-        lines += ["", f"budget {budget:.4g} of events, {_counted(seeds)}"]
+        lines += ["", f"budget {budget:.4g} of events, {counted(seeds, 'seed')}"]
         cells = [cell for cell in comparison.cells if cell.budget == budget]
         lines += _table(_header(comparison), [_row(cell) for cell in cells])
     lines += _targets(comparison)
@@ -38,10 +39,6 @@ def comparison_text(comparison: Comparison) -> str:
 
 def _seeds(seeds: Sequence[int]) -> str:
     return "seed 0 alone" if len(seeds) == 1 else f"{len(seeds)} seeds (0 to {seeds[-1]})"
-
-
-def _counted(seeds: int) -> str:
-    return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def _header(comparison: Comparison) -> list[str]:
@@ -92,7 +89,7 @@ def _targets(comparison: Comparison) -> Iterator[str]:
         by_target.setdefault((found.metric, found.value), []).append(found)
     for (metric, value), arms in by_target.items():
         yield ""
-        yield f"target {metric} = {value:g}, {_counted(len(comparison.seeds))}"
+        yield f"target {metric} = {value:g}, {counted(len(comparison.seeds), 'seed')}"
         yield from _table(["arm", "labels"], [[found.arm, _reached(found)] for found in arms])
 
 
@@ -108,6 +105,6 @@ def _legend(comparison: Comparison) -> Iterator[str]:
     yield (
         "random needs: labels asked at random with which the arm's learner is as good as the arm, "
         "and how many times the arm's; log-linear between its runs at 1, 2, 4, 8 and 16 times the "
-        f"budget ({_counted(len(comparison.seeds))} each); <= where the first is already better, "
-        "> where none is as good"
+        f"budget ({counted(len(comparison.seeds), 'seed')} each); <= where the first is already "
+        "better, > where none is as good"
     )

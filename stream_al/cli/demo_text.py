@@ -10,6 +10,7 @@ from typing import TextIO
 
 from stream_al.cli.demo_live import Look
 from stream_al.cli.demo_runs import BUDGET, FRAUD, MANY, DemoRun
+from stream_al.counted import counted
 from stream_al.replay.prequential import Scores
 from stream_al.replay.tally import ClassScores
 from stream_al.replay.verify import Verification
@@ -116,8 +117,8 @@ def demo_text(
             "",
             _wrapped(
                 f"From the log alone, {checked.decisions:,} decisions and {checked.records:,} "
-                f"training records were recomputed: {checked.differences:,} differences. All "
-                f"took {seconds:.1f} s."
+                "training records were recomputed: "
+                f"{counted(checked.differences, 'difference')}. All took {seconds:.1f} s."
             ),
             *([] if kept is None else _kept(kept)),
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from stream_al.cli.insight_text import insight_lines
+from stream_al.counted import counted
 from stream_al.gate.why import told_apart, why
 from stream_al.records import Prediction, request_id
 from stream_al.replay.explain import Explanation
@@ -46,7 +47,9 @@ def _lines(decision: Prediction) -> list[str]:
     else:
         block = f"{decision.block}: another of its events was its pick"
     version = decision.model_version
-    model = f"first {version:,} records of the training log" if version else "nothing learned yet"
+    model = "nothing learned yet"
+    if version:
+        model = f"first {counted(version, 'record')} of the training log"
     return [
         _line("score", f"{score}, in [0, 1]: 1 where a label would tell most"),
         _line("threshold", f"{threshold}: what the policy compared the score with"),
@@ -96,7 +99,7 @@ def _prediction(decision: Prediction) -> str:
     ranked = sorted(decision.probabilities.items(), key=lambda item: -item[1])
     shares = [f"{name}: {p:.4g}" for name, p in ranked[:_CLASSES]]
     if more := len(ranked) - _CLASSES:
-        shares += [f"{more} more classes"] if more > 0 else []
+        shares += [counted(more, "more class", "more classes")] if more > 0 else []
     return f"{decision.prediction} (probabilities: {', '.join(shares)})"
 
 

@@ -19,6 +19,7 @@ from stream_al.cli.live_log import opened
 from stream_al.cli.options import section_options
 from stream_al.cli.progress import progress_bar
 from stream_al.cli.settings import Settings
+from stream_al.counted import counted
 from stream_al.errors import ConfigError, StreamAlError
 from stream_al.replay.sources import Row, open_source
 
@@ -175,7 +176,9 @@ def feed(
                 with contextlib.suppress(LogError):
                     writer.close()
             if run.next > skip:
-                _note(f"{run.next} events are stored for sure: go on with --skip {run.next}")
+                _note(
+                    f"stored for sure: {counted(run.next, 'event')}; go on with --skip {run.next}"
+                )
             raise
     fed = _Fed(
         source=stream.name,
@@ -193,9 +196,11 @@ def feed(
 
 def _tell(fed: _Fed, as_json: bool) -> None:
     for reason, count in fed.skipped.items():
-        _note(f"skipped {count} rows: {reason}")
+        _note(f"skipped {counted(count, 'row')}: {reason}")
     a_second = f", {fed.events / fed.seconds:,.0f} a second" if fed.seconds else ""
-    _note(f"fed {fed.events:,} events into {fed.topic!r} in {fed.seconds:,.1f} s{a_second}")
+    _note(
+        f"fed {counted(fed.events, 'event')} into {fed.topic!r} in {fed.seconds:,.1f} s{a_second}"
+    )
     if not fed.complete:
         _note(f"interrupted; go on with --skip {fed.next}")
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream_al.counted import counted
 from stream_al.learner.monitor import Insight
 from stream_al.learner.warning_signs import Sign, SignName
 
@@ -15,14 +16,14 @@ def insight_lines(insight: Insight) -> list[str]:
     value = "-" if estimate.value is None else f"{estimate.value:.4f}"
     lines.append(
         f"accuracy          {value:>12}   {estimate.lower:.4f} to {estimate.upper:.4f} (95 %, "
-        f"at all times), {estimate.blocks:,} blocks"
+        f"at all times), {counted(estimate.blocks, 'block')}"
     )
     epoch = insight.epoch
     if epoch.epoch > 1:
         value = "-" if epoch.value is None else f"{epoch.value:.4f}"
         lines.append(
             f"since drift       {value:>12}   {epoch.lower:.4f} to {epoch.upper:.4f}, "
-            f"{epoch.blocks:,} blocks"
+            f"{counted(epoch.blocks, 'block')}"
         )
     naive = "-" if rolling.naive is None else f"{rolling.naive:.4f}"
     lines.append(f"naive, lately     {naive:>12}   of labelled events as they are: mostly hard")
@@ -50,7 +51,7 @@ def insight_lines(insight: Insight) -> list[str]:
             value = "-" if found.value is None else f"{found.value:.4f}"
             lines.append(
                 f"kappa, {name:11}{value:>12}   {found.lower:.4f} to {found.upper:.4f}, "
-                f"{found.count:,} pairs"
+                f"{counted(found.count, 'pair')}"
             )
     lines += [f"warning           {name:>12}   {sign.why}" for name, sign in _on(insight)]
     return [line.rstrip() for line in lines]

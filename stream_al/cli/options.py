@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from msgspec.inspect import BoolType, FloatType, IntType, LiteralType, NoneType
 
 from stream_al.cli.config_keys import KEYS, SECTIONS, Key
-from stream_al.cli.settings import Settings, load, overlay
+from stream_al.cli.settings import PREFIX, Settings, load, overlay
 from stream_al.errors import ConfigError
 
 __all__ = ["config_options", "section_options", "settings_from_flags"]
@@ -162,6 +162,18 @@ def _given(ctx: click.Context, flags: Sequence[_Flag]) -> dict[str, tuple[str, o
     }
 
 
+def _where_given(error: ConfigError, settings: Settings) -> ConfigError:
+    """Name the place of a value instead of its key, where a command finds the mistake."""
+    key, blank, value = error.where.partition(" ")
+    origin = settings.origins.get(key, "default")
+    if origin == "default":
+        return error
+    named = origin.startswith(("--", PREFIX))
+    return ConfigError(
+        error.what, f"{origin}{blank}{value}" if named else f"{origin}: {error.where}"
+    )
+
+
 def section_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `--config` and the flags of sections; it receives `settings: Settings`.
 
@@ -191,7 +203,10 @@ def section_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...,
             for flag in flags:
                 del parameters[flag.parameter]
             settings = load(config_file, os.environ, _given(ctx, flags))
-            return command(settings=settings, **parameters)
+            try:
+                return command(settings=settings, **parameters)
+            except ConfigError as error:
+                raise _where_given(error, settings) from error
 
         # Click reads a function's options from the last to the first.
         options = [*getattr(with_settings, "__click_params__", []), *reversed(_options(flags))]

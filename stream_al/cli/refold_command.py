@@ -17,6 +17,7 @@ from consumers.topics import Topics
 from stream_al.cli.live_log import opened, present, user_name
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
+from stream_al.counted import counted
 from stream_al.errors import ConfigError
 from stream_al.records import encode
 from stream_al.training import (
@@ -125,18 +126,18 @@ def refold(
         sys.stdout.write(encode(told).decode() + "\n")
         return
     classes = ", ".join(f"{count:,} {name}" for name, count in sorted(concerned.items()))
-    what = f"{sum(concerned.values()):,} labels by {annotator!r}"
+    what = f"{counted(sum(concerned.values()), 'label')} by {annotator!r}"
     if classes:
         what += f" ({classes})"
     if gold:
-        what += f" and {gold:,} answers to gold cases"
+        what += f" and {counted(gold, 'answer')} to gold cases"
     if not changed:
         click.echo(f"nothing that counts was answered by {annotator!r} then; nothing was written")
         return
     click.echo(
         f"{what} would not count, {left:,} would be left; nothing was written"
         if dry_run
-        else f"{what} do not count any more, {left:,} are left; written to {topic!r}"
+        else f"{what} will not count any more, {left:,} will be left; written to {topic!r}"
     )
 
 

@@ -16,6 +16,7 @@ from stream_al.cli.report_text import report_text
 from stream_al.cli.settings import Settings
 from stream_al.cli.whole_file import refuse_clashes, whole_file
 from stream_al.config import Config
+from stream_al.counted import counted
 from stream_al.errors import ConfigError
 from stream_al.replay.compare import random_reference
 from stream_al.replay.course import Course
@@ -85,7 +86,7 @@ def replay(
         if html is not None and course is not None:
             html.write(_page(source, stream.name, config, Watched(report, course)))
     for reason, count in report.skip_reasons.items():
-        click.echo(f"skipped {count} rows: {reason}", err=True)
+        click.echo(f"skipped {counted(count, 'row')}: {reason}", err=True)
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
@@ -93,10 +94,10 @@ def replay(
 
 
 def _length(stream: Source, told: int | None) -> int | None:
-    counted = stream.count()
-    if told is not None and counted is not None and told != counted:
-        raise ConfigError(f"{stream.name} has {counted} events, not {told}", "--events")
-    return told if counted is None else counted
+    found = stream.count()
+    if told is not None and found is not None and told != found:
+        raise ConfigError(f"{stream.name} has {counted(found, 'event')}, not {told:,}", "--events")
+    return told if found is None else found
 
 
 def _page(source: str, name: str, config: Config, run: Watched) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_al.cli.insight_text import insight_lines
+from stream_al.counted import counted
 from stream_al.replay.report.words import METRIC_NAMES
 from stream_al.replay.runner import Report
 
@@ -15,11 +16,11 @@ def report_text(report: Report) -> str:
     ratio = 0.0 if report.asked_ratio is None else report.asked_ratio
     lines = [
         f"events            {report.events:>12,}"
-        + (f"   ({report.skipped:,} rows skipped)" if report.skipped else ""),
+        + (f"   ({counted(report.skipped, 'row')} skipped)" if report.skipped else ""),
         f"asked             {report.asked:>12,}   {ratio:.2%} of events, budget "
         f"{report.budget:.2%}" + (f": {by_reason}" if by_reason else ""),
         f"labels            {report.labels:>12,}"
-        + (f"   {report.open:,} requests still open" if report.open else ""),
+        + (f"   {counted(report.open, 'request')} still open" if report.open else ""),
         f"ahead of budget   {report.max_overspend:>12.1f}   at most, of {report.burst:g} "
         "allowed in a partition",
         *_maintenance(report),

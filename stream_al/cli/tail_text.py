@@ -13,6 +13,7 @@ import msgspec
 from consumers.log import Record
 from consumers.messages.errors import one_line
 from consumers.topics import Topics
+from stream_al.counted import counted
 from stream_al.gate.gate import GateState
 from stream_al.records import Label, LabelRequest, Observed, Prediction
 from stream_al.training import (
@@ -197,7 +198,7 @@ def _of_training(row: TrainingRecord) -> str:
         versions = ", ".join(f"{name} {value}" for name, value in row.fingerprint.items())
         return f"configured  fold {row.fold_id}  {versions}"
     if isinstance(row, Observed):
-        return f"observed  {_place(row)}  {len(row.features)} features"
+        return f"observed  {_place(row)}  {counted(len(row.features), 'feature')}"
     if isinstance(row, Labelled):
         guessed = _guess(row.prediction, row.probabilities)
         return f"labelled  {_place(row)} is {row.label}{_by(row.annotator)}  predicted {guessed}"
@@ -207,7 +208,7 @@ def _of_training(row: TrainingRecord) -> str:
         answered = "none" if row.label is None else row.label
         return f"gold  {row.request_id} is {row.known}, answered {answered}{_by(row.annotator)}"
     if isinstance(row, Unsolicited):
-        return f"unsolicited  {_place(row)} is {row.label}  {len(row.features)} features"
+        return f"unsolicited  {_place(row)} is {row.label}  {counted(len(row.features), 'feature')}"
     if isinstance(row, Flagged):
         comment = f": {row.comment}" if row.comment else ""
         return f"flagged  {row.request_id}{_by(row.annotator)}{comment}"
@@ -223,8 +224,8 @@ def _of_training(row: TrainingRecord) -> str:
 
 def _of_state(row: GateState) -> str:
     return (
-        f"next offset {row.next_offset}  {row.events} events, {row.requests} asked, "
-        f"{row.observed} observed  tokens {row.tokens:.2f}  model {row.version}"
+        f"next offset {row.next_offset}  {counted(row.events, 'event')}, {row.requests:,} asked, "
+        f"{row.observed:,} observed  tokens {row.tokens:.2f}  model {row.version}"
     )
 
 

@@ -13,6 +13,7 @@ from stream_al.cli.options import section_options
 from stream_al.cli.progress import progress_bar
 from stream_al.cli.settings import Settings
 from stream_al.config import Config
+from stream_al.counted import counted
 from stream_al.replay.sources import open_source
 from stream_al.replay.verify import Verification, Verifier, recorded_config
 
@@ -101,8 +102,9 @@ def _live(config: Config, dumps: tuple[Path, ...]) -> Verification:
 
 def _show(result: Verification) -> None:
     click.echo(
-        f"{result.decisions:,} decisions and {result.records:,} training records checked, "
-        f"{result.differences:,} differences"
+        f"{counted(result.decisions, 'decision')} and "
+        f"{counted(result.records, 'training record')} checked, "
+        f"{counted(result.differences, 'difference')}"
     )
     for what in result.first:
         click.echo(f"  {what}")

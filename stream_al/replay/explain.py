@@ -159,12 +159,13 @@ def pick_decisions(
     if first is None:
         raise InputError(f"empty; expected the decisions that {writer} wrote", name)
     if not found:
-        ids = f"an id such as {first.id!r}" if first.id else "these events have no ids of their own"
-        raise InputError(
-            f"holds no event {event_id!r}; expected {ids}, or topic:partition:offset such as "
-            f"{request_id(*_place(first))!r}",
-            name,
+        place = f"topic:partition:offset such as {request_id(*_place(first))!r}"
+        expected = (
+            f"an id such as {first.id!r}, or {place}"
+            if first.id
+            else f"{place}, for these events have no ids of their own"
         )
+        raise InputError(f"holds no event {event_id!r}; expected {expected}", name)
     return found
 
 

@@ -12,13 +12,14 @@ from stream_al.errors import ConfigError, InputError, StreamAlError
 from stream_al.labels.endings import closed
 from stream_al.labels.ledger import Ledger
 from stream_al.learner.fold import fingerprint, fold_id
-from stream_al.records import Label, LabelRequest, Observed, Prediction, encode, request_id
+from stream_al.records import Label, LabelRequest, Observed, encode, request_id
 from stream_al.replay.annotator import SimulatedAnnotator
+from stream_al.replay.differences import what_differs, what_field_differs
 from stream_al.replay.recording import End, SourceDigest, decode_line
 from stream_al.replay.sources import Row, Source
 from stream_al.training import Closed, Configured, Labelled
 
-__all__ = ["Verification", "Verifier", "recorded_config", "what_differs"]
+__all__ = ["Verification", "Verifier", "recorded_config"]
 
 _SHOWN = 20
 
@@ -220,7 +221,8 @@ class Verifier:
         if expected is None:
             self._differ(f"training record {offset} observes {request_id(*place)}, which was not")
         elif expected != record:
-            self._differ(f"training record {offset} is not what event {request_id(*place)} was")
+            what = f"training record {offset} is not what event {request_id(*place)} was"
+            self._differ(f"{what}: {what_field_differs(record, expected)}")
 
     def _check_answered(self, offset: int, record: Labelled | Closed) -> None:
         asked = self._asked.pop(record.request_id, None)
@@ -231,12 +233,8 @@ class Verifier:
             return
         expected = self._ending(asked)
         if expected != record:
-            what = expected.label if isinstance(expected, Labelled) else "nothing"
-            recorded = record.label if isinstance(record, Labelled) else "nothing"
-            self._differ(
-                f"training record {offset} is not the answer to {record.request_id}: "
-                f"{what!r} was answered, {recorded!r} is recorded, or what was asked differs"
-            )
+            what = f"training record {offset} is not the answer to {record.request_id}"
+            self._differ(f"{what}: {what_field_differs(record, expected)}")
 
     def _ask(self, request: LabelRequest, truth: str, index: int, time: float | None) -> None:
         opened = self._ledger.open(request)
@@ -294,16 +292,3 @@ class Verifier:
 def _numbered(lines: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(lines, start):
         yield number, line.rstrip(b"\n")
-
-
-def what_differs(raw: bytes, expected: Prediction) -> str:
-    """Say what differs between a recorded prediction and the recomputed one."""
-    try:
-        recorded = msgspec.json.decode(raw, type=Prediction)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return f"cannot be read: {error}"
-    for name in Prediction.__struct_fields__:
-        one, other = getattr(recorded, name), getattr(expected, name)
-        if one != other:
-            return f"{name} is {one!r}, recomputed {other!r}"
-    return "the same values, written otherwise"

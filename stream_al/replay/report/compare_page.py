@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stream_al.config import Config
+from stream_al.counted import counted
 from stream_al.replay.bootstrap import FEWEST_PAIRS
 from stream_al.replay.comparison import Cell, Comparison
 from stream_al.replay.comparison_notes import MANY_SEEDS
@@ -98,7 +99,9 @@ _RULES = (
 
 def _tiles(comparison: Comparison) -> Markup:
     seeds = len(comparison.seeds)
-    skipped = f"{comparison.skipped:,} rows skipped" if comparison.skipped else "no row skipped"
+    skipped = (
+        f"{counted(comparison.skipped, 'row')} skipped" if comparison.skipped else "no row skipped"
+    )
     part = "second half" if comparison.second_half else "whole stream"
     better = "higher is better" if comparison.higher_is_better else "lower is better"
     return tiles(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stream_al.config import Config
+from stream_al.counted import counted
 from stream_al.replay.comparison import rises
 from stream_al.replay.course import Course
 from stream_al.replay.report import replay_charts as charts
@@ -118,8 +119,10 @@ def _stamps(report: Report) -> dict[str, str]:
 
 def _tiles(report: Report, metric: Metric) -> Markup:
     estimate, rolling, scores = report.estimate, report.rolling, report.metrics
-    skipped = f"{report.skipped:,} rows skipped" if report.skipped else "no row skipped"
-    waiting = f"{report.open:,} requests still open" if report.open else "no request is open"
+    skipped = f"{counted(report.skipped, 'row')} skipped" if report.skipped else "no row skipped"
+    waiting = (
+        f"{counted(report.open, 'request')} still open" if report.open else "no request is open"
+    )
     told: list[tuple[str, Child, Child]] = [
         ("Events", figure_of("events", report.events, count(report.events)), skipped),
         (

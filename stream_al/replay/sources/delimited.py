@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 
+from stream_al.counted import counted
 from stream_al.errors import InputError
 from stream_al.records import Event, Features
 from stream_al.replay.sources.base import Fault, Reading, Row
@@ -16,6 +17,10 @@ from stream_al.replay.sources.placement import Placement
 from stream_al.replay.sources.values import Clock, Truths, identifier, is_number
 
 __all__ = ["count_delimited", "read_delimited"]
+
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_EXPECTED = {",": "commas (or tabs in a .tsv)", "\t": "tabs (or commas in a .csv)"}
+_SPELT_MISSING = frozenset({"nan", "na", "n/a", "null", "none"})
 
 
 def _records(lines: Iterator[bytes], delimiter: str) -> Iterator[tuple[int, list[str] | Fault]]:
@@ -128,12 +133,18 @@ class _Layout:
             if not cell:
                 raise Fault("missing value", f"empty; expected {expected}", name)
             if i in self._numeric:
+                hint = ""
+                if cell.lower() in _SPELT_MISSING:
+                    hint = "; no value may be missing: fill it in, or skip such rows"
                 if not is_number(cell):
                     raise Fault(
-                        "text in a numeric column", f"expected a number, not {cell!r:.60}", name
+                        "text in a numeric column",
+                        f"expected a number, not {cell!r:.60}{hint}",
+                        name,
                     )
                 if not math.isfinite(float(cell)):
-                    raise Fault("not finite", f"expected a finite number, not {cell!r:.60}", name)
+                    what = f"expected a finite number, not {cell!r:.60}{hint}"
+                    raise Fault("not finite", what, name)
 
 
 class _Parser:
@@ -164,7 +175,8 @@ class _Parser:
             raise cells
         if len(cells) != len(self._header):
             self._place(None)
-            expected = f"expected {len(self._header)} values as in the header, not {len(cells)}"
+            values = counted(len(self._header), "value")
+            expected = f"expected {values} as in the header, not {len(cells)}"
             raise Fault("ragged row", expected)
         key = None if self._key is None else cells[self._key].encode()
         partition, offset = self._place(key or None)
@@ -181,6 +193,22 @@ class _Parser:
             offset=offset, features=features, id=name, partition=partition, key=key, time=time
         )
         return Row(event, truth, line)
+
+
+def _check_separator(header: list[str], delimiter: str, label: str) -> None:
+    """See that a header of one name, which is not the label's, is not several.
+
+    Raises
+    ------
+    Fault
+        If another separator stands in it.
+    """
+    if len(header) > 1 or label in header:
+        return
+    for other, called in _SEPARATORS.items():
+        if other != delimiter and other in header[0]:
+            what = f"names look separated by {called}; expected {_EXPECTED[delimiter]}"
+            raise Fault("malformed row", what)
 
 
 def read_delimited(lines: Iterator[bytes], delimiter: str, reading: Reading) -> Iterator[Row]:
@@ -212,8 +240,12 @@ def read_delimited(lines: Iterator[bytes], delimiter: str, reading: Reading) -> 
     if first is None:
         raise InputError("empty; expected a header line", reading.name)
     line, header = first
-    if isinstance(header, Fault):
-        raise InputError(f"in the header: {header.what}", reading.name, line)
+    try:
+        if isinstance(header, Fault):
+            raise header
+        _check_separator(header, delimiter, reading.config.label)
+    except Fault as fault:
+        raise InputError(f"in the header: {fault.what}", reading.name, line) from fault
     parser = _Parser(header, resolve(header, reading.config, reading.name, line), reading)
     number = 0
     for number, (line, cells) in enumerate(records, 1):

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from stream_al.json_names import RepeatedName, check_names, distinct
 from stream_al.replay.sources.base import Fault
 
 __all__ = ["decode_object", "utf8_only"]
@@ -36,7 +37,7 @@ def decode_object(text: bytes | str, column: str | None = None) -> tuple[dict[st
     Raises
     ------
     Fault
-        If it is not JSON, or no object.
+        If it is not JSON, or no object, or a name stands twice in it or in an object within it.
 
     Examples
     --------
@@ -46,12 +47,17 @@ def decode_object(text: bytes | str, column: str | None = None) -> tuple[dict[st
     clean = True
     try:
         try:
-            value = _decode(text)
+            raw = text.encode() if isinstance(text, str) else text
+            value = _decode(raw)
+            if isinstance(value, dict):
+                check_names(raw, value)
         except UnicodeError:
             clean = False
             if isinstance(text, bytes):
                 text = text.decode(errors="surrogateescape")
-            value = json.loads(text, parse_constant=_refuse_constant)
+            value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=distinct)
+    except RepeatedName as error:
+        raise Fault("repeated name", f"{error}; expected different names", column) from None
     except (ValueError, RecursionError) as error:
         # The parser's own line would be one within this text.
         why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)

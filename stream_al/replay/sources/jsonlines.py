@@ -28,10 +28,11 @@ def _items(lines: Iterator[bytes], reading: Reading) -> Iterator[Item]:
     dump: Dump | None = None
     decided = False
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        text = line.strip()
+        if not text:
             continue
         try:
-            values, clean = decode_object(line)
+            values, clean = decode_object(text)
             if not decided:
                 dump = Dump(reading) if is_dump(values) else None
                 decided = True
