@@ -15,6 +15,7 @@ from consumers.topics import Topics
 from stream_al.cli.live_log import opened, present, user_name
 from stream_al.cli.options import section_options
 from stream_al.cli.settings import Settings
+from stream_al.counted import counted
 from stream_al.errors import InputError
 from stream_al.records import Label, LabelRequest, encode
 
@@ -52,8 +53,7 @@ def answer(settings: Settings, file: BinaryIO, by: str) -> None:
         for out in outs:
             writer.send(out)
         writer.close()
-    what = "answer" if len(outs) == 1 else "answers"
-    click.echo(f"{len(outs):,} {what} written to {topics.labels!r}", err=True)
+    click.echo(f"{counted(len(outs), 'answer')} written to {topics.labels!r}", err=True)
 
 
 def _answers(file: BinaryIO, name: str, by: str) -> Iterator[tuple[int, dict[str, Any]]]:
