@@ -444,7 +444,7 @@ def test_a_file_without_a_case_is_refused(tmp_path: Path) -> None:
     file.unlink()
     missing = CliRunner().invoke(application, arguments, env=variables)
     assert missing.exit_code == 2
-    assert missing.stderr.startswith("error: ledger.gold_file: cannot read")
+    assert missing.stderr.startswith("error: STREAM_AL__LEDGER__GOLD_FILE: cannot read")
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
