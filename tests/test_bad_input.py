@@ -119,13 +119,23 @@ def test_a_bad_json_row_is_named_or_skipped(
     assert reasons == {kind: 1}
 
 
-@pytest.mark.parametrize("bad", ["nan,x,0", "1,,0", "1", "1,x,"])
+@pytest.mark.parametrize("bad", ["nan,x,0", "NA,x,0", "1,null,0", "1,,0", "1", "1,x,"])
 def test_a_bad_first_row_decides_no_types(tmp_path: Path, bad: str) -> None:
     """Columns take their types from the first row that can be used, not from one skipped."""
     path = _write(tmp_path / "r.csv", f"a,b,label\n{bad}\n2,7,1\n3,8,1\n")
     assert _fail(path).line == 2
     rows, _ = _skip(path)
     assert [row.event.features for row in rows] == [{"a": 2.0, "b": 7.0}, {"a": 3.0, "b": 8.0}]
+
+
+def test_what_may_be_a_missing_number_is_a_text_where_that_is_said(tmp_path: Path) -> None:
+    """A column that begins with NA is text if it is declared so, and a later NA in text is text."""
+    path = _write(tmp_path / "r.csv", "a,b,label\nNA,DE,1\nUS,NA,1\n")
+    with pytest.raises(InputError, match="'NA' may be a missing number or a text") as caught:
+        list(open_source(str(path), SourceConfig()).rows())
+    assert (caught.value.line, caught.value.column) == (2, "a")
+    rows = list(open_source(str(path), SourceConfig(categorical=("a",))).rows())
+    assert [row.event.features for row in rows] == [{"a": "NA", "b": "DE"}, {"a": "US", "b": "NA"}]
 
 
 def test_a_bad_first_object_decides_no_keys(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ __all__ = ["count_delimited", "read_delimited"]
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EXPECTED = {",": "commas (or tabs in a .tsv)", "\t": "tabs (or commas in a .csv)"}
 _SPELT_MISSING = frozenset({"nan", "na", "n/a", "null", "none"})
+_AMBIGUOUS = _SPELT_MISSING - {"nan", "none"}
 
 
 def _records(lines: Iterator[bytes], delimiter: str) -> Iterator[tuple[int, list[str] | Fault]]:
@@ -89,10 +90,22 @@ class _Layout:
         The names, and their roles.
     cells
         The row that decides which columns are numeric.
+
+    Raises
+    ------
+    Fault
+        If a cell does not tell whether it is a missing number or a text.
     """
 
     def __init__(self, header: list[str], columns: Columns, cells: list[str]) -> None:
         at = [header.index(name) for name in columns.features]
+        for i in at:
+            if header[i] not in columns.categorical and cells[i].lower() in _AMBIGUOUS:
+                what = (
+                    f"{cells[i]!r} may be a missing number or a text; expected a number, or the "
+                    "column among source.categorical if it holds text"
+                )
+                raise Fault("missing value", what, header[i])
         numeric = [i for i in at if header[i] not in columns.categorical and is_number(cells[i])]
         text = [i for i in at if i not in numeric]
         self._header = header
