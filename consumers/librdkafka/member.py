@@ -69,7 +69,8 @@ class LibrdkafkaMember(Member):
 
     def abort(self) -> None:
         """Throw away what is queued, and end the transaction."""
-        self._transactions.abort()
+        with self._fencing():
+            self._transactions.abort()
 
     def close(self) -> None:
         """Leave the group, keeping the seat, and give up what is open."""
