@@ -8,8 +8,8 @@ import time
 import pytest
 from kafka_world import PATIENCE_S, World, join, read
 
-from consumers.errors import AbortError
-from consumers.log import Partition
+from consumers.errors import AbortError, StopError
+from consumers.log import Out, Partition
 
 pytestmark = pytest.mark.parametrize("driver", ["kafka", "librdkafka"])
 
@@ -26,6 +26,17 @@ def test_offsets_that_were_refused_are_not_committed_with_the_next(wide: World) 
     join(member)
     member.commit({other: 3})
     assert member.committed([one, other]) == {one: None, other: 3}
+
+
+def test_a_namesake_is_told_of_where_a_transaction_is_given_up(world: World) -> None:
+    """Giving up what it had sent, the older of two with one identity learns that it must end."""
+    older = world.reader()
+    older.send([Out(world.out, b"older")])
+    newer = world.reader()
+    newer.commit({world.first: 1})
+    with pytest.raises(StopError, match="another process"):
+        older.abort()
+    newer.commit({world.first: 1})
 
 
 def test_what_moved_meanwhile_is_not_sought(wide: World) -> None:

@@ -442,17 +442,6 @@ def test_a_commit_that_nobody_answers_is_indefinite(own_broker: Broker) -> None:
     world.close()
 
 
-def test_a_namesake_is_told_of_where_a_transaction_is_given_up(world: World) -> None:
-    """Giving up what it had sent, the older of two with one identity learns that it must end."""
-    older = world.reader()
-    older.send([Out(world.out, b"older")])
-    newer = world.reader()
-    newer.commit({world.first: 1})
-    with pytest.raises(StopError, match=r"another process runs with the same log\.instance"):
-        older.abort()
-    newer.commit({world.first: 1})
-
-
 def test_a_broker_that_is_gone_is_told_and_waited_for(
     own_broker: Broker,
     monkeypatch: pytest.MonkeyPatch,

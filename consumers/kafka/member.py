@@ -243,6 +243,8 @@ class KafkaMember(Member):
             self._await(self._watched(self._producer.abort_transaction, "an abort"))
         except FAILURES as error:
             self._lost = True
+            if isinstance(error, ProducerFencedError) and self._is_replaced():
+                raise self._replaced("aborting") from error
             raise RebuildError(str(meaning(error, "aborting", RebuildError))) from error
         self._open = False
 
@@ -281,7 +283,7 @@ class KafkaMember(Member):
         with self._coordinator._lock:
             ended = self._coordinator.stable() and not self._coordinator._heartbeat_enabled
         if ended and self._is_replaced():
-            raise StopError(f"polling: another process has joined with {self._identity!r}")
+            raise self._replaced("polling")
         if ended:
             raise RebuildError(f"{self._identity!r}: the group takes no heartbeats any more")
 
@@ -307,7 +309,7 @@ class KafkaMember(Member):
         cause = self._producer._transaction_manager.last_error or error
         if isinstance(cause, ProducerFencedError) and self._is_replaced():
             self._lost = True
-            return StopError(f"{doing}: another process has joined with {self._identity!r}")
+            return self._replaced(doing)
         told = meaning(cause, doing, RebuildError)
         # A seat that is another's may be this member's own, which has joined anew meanwhile; if
         # not, the heartbeats tell.
@@ -319,6 +321,10 @@ class KafkaMember(Member):
         except LogError as worse:
             return worse
         return AbortError(str(told))
+
+    def _replaced(self, doing: str) -> StopError:
+        """Were both to begin anew, they would fence each other for ever."""
+        return StopError(f"{doing}: another process has joined with {self._identity!r}")
 
     def _is_replaced(self) -> bool:
         """Tell a second process from a transaction that took too long: both are fenced alike.
