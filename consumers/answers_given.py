@@ -67,9 +67,9 @@ class AnswersGiven:
         for opinion in record.opinions:
             if not any(self._is(label, opinion) for label in labels):
                 return f"has {opinion.annotator!r} say {opinion.label!r} of {name}, who did not"
-        endings = list(self._endings(now, again, labels, record))
-        if record in endings:
+        if any(made == record for made in self._endings(now, again, labels, record)):
             return None
+        endings = self._endings(now, again, labels, record)
         nearest = max(endings, key=lambda made: _alike(made, record), default=None)
         told = what_field_differs(record, nearest)
         return f"is not what was answered about {name}: {told}"

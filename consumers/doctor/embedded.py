@@ -42,25 +42,14 @@ def examine(config: Config, fix: bool) -> list[Finding]:
     try:
         log = SqliteLog(config.log, config.loop)
     except (ConfigError, LogError) as error:
-        do = (
-            "see that the file is one of stream-al's own, and its folder may be written to; if it "
-            "is damaged, put a copy in its place"
-        )
+        do = "see that the file is one of stream-al's own, and its folder may be written to"
         return [Finding("file", "error", str(error), do)]
     with closing(log):
         found = [] if there else [Finding("fixed", "ok", f"{config.log.path!r} is made")]
         try:
             return [*found, *_file(path), *_contents(config, log)]
         except LogError as error:
-            return [
-                *found,
-                Finding(
-                    "file",
-                    "error",
-                    str(error),
-                    "see the disk; if the file is damaged, put a copy in its place",
-                ),
-            ]
+            return [*found, Finding("file", "error", str(error), "look again; see the disk")]
 
 
 def _file(path: Path) -> list[Finding]:
